@@ -1,0 +1,95 @@
+"""Fivefold: declare data, features and models once; run them in five architectures.
+
+>>> import fivefold as ff
+>>> orders = ff.Table("orders", "data/orders.csv", time="ordered_at")
+"""
+
+from fivefold.core.errors import Conflict, FivefoldError, Invalid, NotFound, Unavailable, Unsupported
+from fivefold.core.features import (
+    Aggregate,
+    Derived,
+    Entity,
+    FeatureView,
+    Request,
+    Udf,
+    count,
+    distinct,
+    first,
+    last,
+    max,
+    mean,
+    min,
+    quantile,
+    std,
+    sum,
+)
+from fivefold.core.learning import Gate, GroupSplit, Learner, Model, RandomSplit, Target, TimeSplit, Tune, learner
+from fivefold.core.sources import (
+    Check,
+    Documents,
+    Stream,
+    Table,
+    View,
+    between,
+    check,
+    fresh,
+    matches,
+    not_null,
+    one_of,
+    row_count,
+    typed,
+    unique,
+)
+from fivefold.core.uses import BatchJob, Endpoint
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Aggregate",
+    "BatchJob",
+    "Check",
+    "Conflict",
+    "Derived",
+    "Documents",
+    "Endpoint",
+    "Entity",
+    "FeatureView",
+    "FivefoldError",
+    "Gate",
+    "GroupSplit",
+    "Invalid",
+    "Learner",
+    "Model",
+    "NotFound",
+    "RandomSplit",
+    "Request",
+    "Stream",
+    "Table",
+    "Target",
+    "TimeSplit",
+    "Tune",
+    "Udf",
+    "Unavailable",
+    "Unsupported",
+    "View",
+    "between",
+    "check",
+    "count",
+    "distinct",
+    "first",
+    "fresh",
+    "last",
+    "learner",
+    "matches",
+    "max",
+    "mean",
+    "min",
+    "not_null",
+    "one_of",
+    "quantile",
+    "row_count",
+    "std",
+    "sum",
+    "typed",
+    "unique",
+]

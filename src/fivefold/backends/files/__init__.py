@@ -1,0 +1,3 @@
+"""A local folder."""
+
+schemes = ("files", "file")

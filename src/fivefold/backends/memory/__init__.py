@@ -1,0 +1,3 @@
+"""The memory of this process: for tests and trials."""
+
+schemes = ("memory",)

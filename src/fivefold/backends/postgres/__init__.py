@@ -1,0 +1,3 @@
+"""PostgreSQL."""
+
+schemes = ("postgresql", "postgres")

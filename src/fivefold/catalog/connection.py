@@ -1,0 +1,85 @@
+"""Opening a catalog: the migrated database of one project, behind narrow faces."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+import sqlalchemy as sa
+
+from fivefold.catalog.aliases import Aliases
+from fivefold.catalog.audit import Audit
+from fivefold.catalog.bounds import name
+from fivefold.catalog.database import Database, connect, now
+from fivefold.catalog.definitions import Definitions
+from fivefold.catalog.journal import Journal
+from fivefold.catalog.lineage import Lineage
+from fivefold.catalog.migrate import migrate
+from fivefold.catalog.run_search import RunSearch
+from fivefold.catalog.runs import Runs
+from fivefold.catalog.snapshots import Snapshots
+from fivefold.catalog.versions import Versions
+from fivefold.core.errors import Unavailable
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """What one project remembers: its definitions, what was tracked, and the journal of its durable steps.
+
+    Definitions: `definitions`, `snapshots`. Tracking: `runs`, `search`, `versions`, `aliases`, `lineage`, `audit`.
+    Journal: `journal`. Every method is one short transaction; safe to share between threads, not to inherit by fork.
+    """
+
+    project: str
+    definitions: Definitions
+    snapshots: Snapshots
+    runs: Runs
+    search: RunSearch
+    versions: Versions
+    aliases: Aliases
+    lineage: Lineage
+    audit: Audit
+    journal: Journal
+    database: Database
+
+    def close(self) -> None:
+        """Gives the connections back; closing twice is fine."""
+        self.database.close()
+
+    def __enter__(self) -> Catalog:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:
+        self.close()
+
+
+def open_catalog(url: str, project: str, *, clock: Callable[[], int] = now) -> Catalog:
+    """The catalog of `project` in the database at `url`, brought to this version's schema first.
+
+    `url` is `sqlite:///path/catalog.db` (made when missing) or `postgresql://user@host/name`; `clock` gives
+    microseconds since 1970 UTC. Raises Invalid for another URL or project name, Unavailable when the database does not
+    answer, Unsupported when a newer fivefold wrote it.
+    """
+    engine = connect(url)
+    try:
+        _make_folder(engine)
+        database = Database(engine, name(project, "project"), clock)
+        migrate(database)
+    except BaseException:
+        engine.dispose()
+        raise
+    return Catalog(project, Definitions(database), Snapshots(database), Runs(database), RunSearch(database),
+                   Versions(database), Aliases(database), Lineage(database), Audit(database), Journal(database),
+                   database)
+
+
+def _make_folder(engine: sa.Engine) -> None:
+    if engine.dialect.name == "sqlite" and engine.url.database:
+        folder = Path(engine.url.database).parent
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as wrong:
+            raise Unavailable(f"the folder {folder} of the catalog cannot be made: {wrong.strerror}.") from wrong

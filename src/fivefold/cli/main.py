@@ -1,0 +1,57 @@
+"""`fivefold`: one command for the whole life of a project."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from fivefold.cli import models, projects, serving
+from fivefold.core.errors import FivefoldError, Several
+
+app = typer.Typer(
+    name="fivefold",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    help="""Declare data, features and models in one Python file; run them everywhere.
+
+    A first hour: `fivefold init DIR`, edit `project.py`, then `fivefold plan`, `fivefold apply`, `fivefold train
+    MODEL`. Or see it all on real data: `fivefold demo`.""",
+)
+
+projects.add_to(app)
+models.add_to(app)
+serving.add_to(app)
+
+DEBUG = "--debug"
+
+
+def run() -> None:
+    """Run the command line. Our own errors end with one message and exit code 1; anything else is shown as a bug."""
+    debug = DEBUG in sys.argv
+    if debug:
+        sys.argv.remove(DEBUG)
+    try:
+        app(standalone_mode=True)
+    except FivefoldError as e:
+        if debug:
+            raise
+        print(_told(e), file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print("interrupted; run the same command again to go on.", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.exit(0)
+
+
+def _told(error: FivefoldError) -> str:
+    if isinstance(error, Several):
+        return f"error: {error.message}"
+    return f"error: {error.message}" + (f"\n  {error.hint}" if error.hint else "")
+
+
+if __name__ == "__main__":
+    run()

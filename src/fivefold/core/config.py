@@ -1,0 +1,92 @@
+"""One environment of a project: which stores it uses. `fivefold.toml` says so; nothing else does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from fivefold.core.errors import Invalid, NotFound, did_you_mean
+
+
+class Environment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where an environment keeps things. Relative paths are below the project's folder.
+
+    `catalog` is an SQLAlchemy URL (`sqlite:///…` or `postgresql://…`), `artifacts` and `online` are store URLs,
+    `state` the folder for tables and logs. `tables` puts another URL in the place of a declared table's. `options`
+    are given to the stores of a scheme, for instance `{"s3": {"endpoint": …}}`.
+    """
+
+    name: str = "dev"
+    state: str = ".fivefold"
+    catalog: str = ""
+    artifacts: str = ""
+    online: str = ""
+    memory: str = "2GB"
+    threads: int = 2
+    tables: Mapping[str, str] = {}
+    options: Mapping[str, Mapping[str, str]] = {}
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What `fivefold.toml` holds: the project's name, what all environments share, and what each changes."""
+
+    project: str = "project"
+    file: str = "project.py"
+    default: Mapping[str, Any] = {}
+    env: Mapping[str, Mapping[str, Any]] = {}
+
+
+def settings(text: str, where: str = "fivefold.toml") -> Settings:
+    """Read a configuration. Raises Invalid, naming the field and what is accepted."""
+    import tomllib
+
+    try:
+        return msgspec.convert(tomllib.loads(text), Settings)
+    except (tomllib.TOMLDecodeError, msgspec.ValidationError) as e:
+        raise Invalid(f"{where}: {e}.", hint="Accepted are project, file, [default] and [env.NAME].") from None
+
+
+def environment(given: Settings, name: str, secrets: Mapping[str, str], where: str = "fivefold.toml") -> Environment:
+    """The environment of a name, with defaults filled in and `env:NAME` values replaced from `secrets`.
+
+    Raises NotFound for an unknown environment or a missing secret, Invalid for an unknown setting.
+    """
+    have = {"dev", *given.env}
+    if name not in have:
+        raise NotFound.named("environment", name, have)
+    merged = {**given.default, **given.env.get(name, {}), "name": name}
+    fields = Environment.__struct_fields__
+    for key in merged:
+        if key not in fields:
+            raise Invalid(
+                f"{where}: no setting {key!r} for environment {name!r} (have: {', '.join(fields)}).",
+                hint=did_you_mean(key, fields),
+            )
+    try:
+        env = msgspec.convert(_revealed(merged, secrets), Environment)
+    except msgspec.ValidationError as e:
+        raise Invalid(f"{where}: environment {name!r}: {e}.") from None
+    # environments share nothing: each but dev has a folder of its own unless told otherwise
+    state = env.state if "state" in merged or name == "dev" else f".fivefold/env-{name}"
+    return msgspec.structs.replace(
+        env,
+        state=state,
+        catalog=env.catalog or f"sqlite:///{state}/catalog.db",
+        artifacts=env.artifacts or f"files:{state}/artifacts",
+        online=env.online or f"lmdb:{state}/online",
+    )
+
+
+def _revealed(value: Any, secrets: Mapping[str, str]) -> Any:
+    if isinstance(value, str) and value.startswith("env:"):
+        if value[4:] not in secrets:
+            raise NotFound(
+                f"the environment variable {value[4:]!r} is not set.",
+                hint="fivefold.toml refers to it; set it before running.",
+            )
+        return secrets[value[4:]]
+    if isinstance(value, Mapping):
+        return {k: _revealed(v, secrets) for k, v in value.items()}
+    return value

@@ -1,0 +1,1 @@
+"""Data comes in: read, checked, quarantined, kept as immutable snapshots; views are derived from it."""

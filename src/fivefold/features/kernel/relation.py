@@ -1,0 +1,180 @@
+"""Reading relations through DuckDB as canonical Arrow columns: int64, float64, bool, text, and times as int64 µs."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import tempfile
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+
+from fivefold.core.errors import FivefoldError, Invalid, NotFound, Unavailable, Unsupported
+from fivefold.core.types import Type
+
+BATCH = 1 << 20
+_LEAST_FOR_DUCKDB = 128 * 2**20
+
+_INTEGERS = {"TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "HUGEINT",
+             "UHUGEINT"}
+_TIMES = {"TIMESTAMP", "TIMESTAMP WITH TIME ZONE", "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP_NS", "DATE"}
+
+
+@dataclass
+class Engine:
+    """One DuckDB connection, used by one thread at a time, and a folder for what does not fit in memory."""
+
+    connection: duckdb.DuckDBPyConnection
+    folder: Path
+    lock: threading.RLock = field(default_factory=threading.RLock)
+
+
+@contextlib.contextmanager
+def engine(connection: duckdb.DuckDBPyConnection | None, memory: int, threads: int) -> Iterator[Engine]:
+    """The caller's connection as it is, or one of our own held to `memory` bytes and `threads`; removed files after."""
+    folder = Path(tempfile.mkdtemp(prefix="fivefold-asof-"))
+    used = connection or duckdb.connect(config={
+        "memory_limit": f"{max(memory, _LEAST_FOR_DUCKDB)}B", "threads": threads,
+        "temp_directory": str(folder / "duckdb"), "arrow_large_buffer_size": True, "python_enable_replacements": False})
+    try:
+        if connection is None:
+            used.execute("SET TimeZone = 'UTC'")
+        yield Engine(used, folder)
+    finally:
+        if connection is None:
+            used.close()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def as_item(relation: str) -> str:
+    """The relation as it can stand after FROM: a SELECT gets parentheses."""
+    words = relation.split(None, 1)
+    return f"({relation})" if words and words[0].lower() in ("select", "with", "from", "values") else relation
+
+
+@contextlib.contextmanager
+def explained(what: str) -> Iterator[None]:
+    """DuckDB's errors as ours, naming `what` was read."""
+    try:
+        yield
+    except FivefoldError:
+        raise
+    except duckdb.IOException as error:
+        raise NotFound(f"{what}: {_first_line(error)}") from error
+    except duckdb.OutOfMemoryException as error:
+        raise Unavailable(f"{what}: {_first_line(error)}", hint="Allow more memory.") from error
+    except duckdb.NotImplementedException as error:
+        raise Unsupported(f"{what}: {_first_line(error)}") from error
+    except duckdb.Error as error:
+        raise Invalid(f"{what}: {_first_line(error)}") from error
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0]
+
+
+def types_of(at: Engine, relation: str, what: str) -> dict[str, str]:
+    """The DuckDB type of each column of a relation, without reading it."""
+    with at.lock, explained(what):
+        described = at.connection.sql(f"SELECT * FROM {as_item(relation)} LIMIT 0")
+        return {name: str(kind) for name, kind in zip(described.columns, described.types, strict=True)}
+
+
+def natural(duck: str) -> Type | None:
+    """The column type that holds a DuckDB type, if any does."""
+    if duck in _INTEGERS:
+        return Type.INT64
+    if duck in ("FLOAT", "DOUBLE") or duck.startswith("DECIMAL"):
+        return Type.FLOAT64
+    if duck == "BOOLEAN":
+        return Type.BOOL
+    if duck in ("VARCHAR", "UUID") or duck.startswith("ENUM"):
+        return Type.STRING
+    return Type.TIMESTAMP if duck in _TIMES else None
+
+
+def canonical(column: str, have: dict[str, str], kind: Type | None, what: str) -> str:
+    """SQL for a column in its canonical form; `kind` None means its own type.
+
+    Raises NotFound for a column that does not exist and Invalid for one of a type that `kind` cannot hold.
+    """
+    if column not in have:
+        raise NotFound.named(f"column of {what}", column, have)
+    duck, sql = have[column], quoted(column)
+    own = natural(duck)
+    kind = kind or own
+    held = {Type.INT64: {Type.INT64}, Type.FLOAT64: {Type.FLOAT64, Type.INT64}, Type.BOOL: {Type.BOOL},
+            Type.STRING: {Type.STRING}, Type.TIMESTAMP: {Type.TIMESTAMP, Type.INT64}}
+    if kind is None or own not in held[kind]:
+        raise Invalid(f"{what}: column {column!r} is {duck}, wanted {kind or 'one of the five column types'}.",
+                      hint="Cast it in the relation.")
+    if kind is Type.TIMESTAMP and own is Type.TIMESTAMP:
+        if duck == "TIMESTAMP_NS":  # floor, also before 1970
+            return f"CAST((epoch_ns({sql}) - (epoch_ns({sql}) % 1000 + 1000) % 1000) // 1000 AS BIGINT)"
+        return f"epoch_us({sql})" if duck.startswith("TIMESTAMP") else f"epoch_us(CAST({sql} AS TIMESTAMP))"
+    wanted = {Type.INT64: "BIGINT", Type.FLOAT64: "DOUBLE", Type.BOOL: "BOOLEAN", Type.STRING: "VARCHAR",
+              Type.TIMESTAMP: "BIGINT"}[kind]
+    return sql if duck == wanted else f"CAST({sql} AS {wanted})"
+
+
+def quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def read_within(at: Engine, query: str, budget: int, what: str) -> tuple[pa.Table | None, float]:
+    """The rows of a query, or None when they are more than `budget` bytes; and the bytes a row takes."""
+    with at.lock, explained(what):
+        reader = at.connection.sql(query).to_arrow_reader(BATCH)
+        batches, size, rows = [], 0, 0
+        for batch in reader:
+            batches.append(batch)
+            size, rows = size + batch.nbytes, rows + batch.num_rows
+            if size > budget:
+                return None, size / rows
+        return pa.Table.from_batches(batches, reader.schema), size / max(rows, 1)
+
+
+def count_rows(at: Engine, relation: str, what: str) -> int:
+    with at.lock, explained(what):
+        found = at.connection.execute(f"SELECT count(*) FROM {as_item(relation)}").fetchone()
+        return int(found[0]) if found else 0
+
+
+def split(at: Engine, query: str, keys: Sequence[str], parts: int, name: str, what: str) -> list[str]:
+    """Write the rows of a query once, parted by the hash of `keys`; returns a query for each part that has rows."""
+    folder = at.folder / name
+    part = f"CAST(hash({', '.join(keys)}) % {parts} AS INTEGER)"
+    with at.lock, explained(what):
+        at.connection.execute(f"COPY (SELECT *, {part} AS part FROM ({query})) TO '{folder}' "
+                              "(FORMAT parquet, PARTITION_BY (part), OVERWRITE_OR_IGNORE)")
+    return [f"SELECT * FROM read_parquet('{one}/*.parquet', hive_partitioning = false)"
+            for one in sorted(folder.glob("part=*"))]
+
+
+def select_from(at: Engine, table: pa.Table, columns: dict[str, Type | None],
+                what: str) -> dict[str, tuple[pa.Array, Type | None]]:
+    """Columns of an Arrow table in canonical form, each with the type it had."""
+    for name in columns:
+        if name not in table.column_names:
+            raise NotFound.named(f"column of {what}", name, table.column_names)
+    name = f"fivefold_{at.folder.name.replace('-', '_')}"
+    with at.lock, explained(what):
+        at.connection.register(name, table.select(list(columns)))
+        try:
+            have = types_of(at, name, what)
+            chosen = [f"{canonical(c, have, kind, what)} AS {quoted(c)}" for c, kind in columns.items()]
+            found = at.connection.sql(f"SELECT {', '.join(chosen)} FROM {name}").to_arrow_table()
+        finally:
+            at.connection.unregister(name)
+    return {c: (one_array(found.column(c)), natural(have[c])) for c in columns}
+
+
+def one_array(column: pa.ChunkedArray) -> pa.Array:
+    """The column without chunks, copied only when it has several."""
+    if column.num_chunks == 1:
+        return column.chunk(0)
+    return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)

