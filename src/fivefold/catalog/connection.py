@@ -63,13 +63,12 @@ def open_catalog(url: str, project: str, *, clock: Callable[[], int] = now) -> C
     microseconds since 1970 UTC. Raises Invalid for another URL or project name, Unavailable when the database does not
     answer, Unsupported when a newer fivefold wrote it.
     """
-    engine = connect(url)
+    database = Database(connect(url), name(project, "project"), clock)
     try:
-        _make_folder(engine)
-        database = Database(engine, name(project, "project"), clock)
+        _make_folder(database.engine)
         migrate(database)
     except BaseException:
-        engine.dispose()
+        database.close()
         raise
     return Catalog(project, Definitions(database), Snapshots(database), Runs(database), RunSearch(database),
                    Versions(database), Aliases(database), Lineage(database), Audit(database), Journal(database),

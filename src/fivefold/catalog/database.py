@@ -12,7 +12,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import DatabaseError, DataError, DBAPIError, IntegrityError, ProgrammingError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from fivefold.core.errors import Conflict, FivefoldError, Invalid, NotFound, Unavailable, missing_extra
@@ -122,10 +122,12 @@ def translated(engine: sa.Engine) -> Iterator[None]:
         if "foreign key" in str(wrong.orig).lower():
             raise NotFound(f"what this refers to does not exist: {_first_line(wrong)}.") from wrong
         raise Conflict(f"somebody else wrote it first: {_first_line(wrong)}.", hint="Read again.") from wrong
-    except (OperationalError, PoolTimeout, sqlite3.OperationalError) as wrong:
+    except (DataError, ProgrammingError):
+        raise  # ours to mend, not the caller's
+    except (DatabaseError, PoolTimeout, sqlite3.OperationalError) as wrong:
         where = engine.url.render_as_string(hide_password=True)
         raise Unavailable(f"the catalog {where} did not answer: {_first_line(wrong)}.",
-                          hint="Check that it is running, not full and not locked, then try again.") from wrong
+                          hint="Check that it runs, is sound, not full and not locked, then try again.") from wrong
 
 
 def _first_line(wrong: Exception) -> str:

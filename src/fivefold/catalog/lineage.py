@@ -51,8 +51,8 @@ class Lineage:
         made = 0
         with self._db.write("lineage") as conn:
             for row in rows:
-                insert = self._db.insert(lineage).values(row).on_conflict_do_nothing()
-                if conn.execute(insert).rowcount:
+                insert = self._db.insert(lineage).values(row).on_conflict_do_nothing().returning(lineage.c.linked_at)
+                if conn.execute(insert).first() is not None:
                     made += 1
                     record(conn, self._db.project, at, actor, "link", f"{row['to_kind']}/{row['to_id']}", None,
                            f"{row['from_kind']}/{row['from_id']}", str(row["relation"]))

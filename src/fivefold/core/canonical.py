@@ -43,7 +43,7 @@ def _write(value: Json) -> str:
             # RFC 8785 3.2.3: properties are sorted by their UTF-16 code units
             keys = sorted(value, key=lambda k: k.encode("utf-16-be"))
             return "{" + ",".join(_write(k) + ":" + _write(value[k]) for k in keys) + "}"
-        case Sequence():
+        case Sequence() if not isinstance(value, bytes | bytearray):
             return "[" + ",".join(map(_write, value)) + "]"
     raise Invalid(f"cannot digest a {type(value).__name__}: {value!r}.")
 

@@ -5,13 +5,21 @@ from __future__ import annotations
 import ast
 import dis
 import inspect
+import sys
+import sysconfig
 import textwrap
 import types
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from fivefold.core.canonical import Json, digest
 from fivefold.core.errors import Invalid
+
+PROJECT_MODULE = "fivefold_project_"
+"""How the name under which a project file is imported begins."""
+
+_LIBRARIES = tuple({sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")})
 
 
 def canonical_object(value: object) -> Json:
@@ -22,11 +30,11 @@ def canonical_object(value: object) -> Json:
     if inspect.isfunction(value):
         return {"code": code_digest(value), "function": value.__qualname__}
     if inspect.isclass(value):
-        return {"class": f"{value.__module__}.{value.__qualname__}", "code": _class_digest(value)}
+        return {"class": _qualified(value), "code": _class_digest(value)}
     if callable(getattr(value, "get_params", None)):
         params = value.get_params(deep=False)  # type: ignore[attr-defined]
         return {
-            "class": f"{type(value).__module__}.{type(value).__qualname__}",
+            "class": _qualified(type(value)),
             "params": {k: _param(v) for k, v in params.items()},
         }
     raise Invalid(
@@ -87,11 +95,11 @@ def _outside(value: object, seen: dict[int, int]) -> Json:
         return {"module": value.__name__}
     if inspect.isfunction(value):
         if _installed(value):
-            return {"library": f"{value.__module__}.{value.__qualname__}"}
+            return {"library": _qualified(value)}
         return _describe(value, seen)
     if inspect.isclass(value):
         return {
-            "class": f"{value.__module__}.{value.__qualname__}",
+            "class": _qualified(value),
             "code": None if _installed(value) else _class_digest(value),
         }
     if value is None or isinstance(value, bool | int | float | str):
@@ -107,9 +115,18 @@ def _outside(value: object, seen: dict[int, int]) -> Json:
 
 
 def _installed(thing: Any) -> bool:
-    module = inspect.getmodule(thing)
-    path = getattr(module, "__file__", None) or ""
-    return path == "" or "site-packages" in path or "/lib/python" in path
+    """Whether code belongs to Python or an installed library, rather than to the project."""
+    if inspect.isfunction(thing):
+        path = thing.__code__.co_filename
+    else:
+        path = getattr(sys.modules.get(thing.__module__), "__file__", None) or ""
+    return path in ("", "<string>") or any(Path(path).is_relative_to(p) for p in _LIBRARIES)
+
+
+def _qualified(thing: Any) -> str:
+    """The dotted name of a function or class; where the project file lies does not count."""
+    module = "project" if thing.__module__.startswith(PROJECT_MODULE) else thing.__module__
+    return f"{module}.{thing.__qualname__}"
 
 
 def _class_digest(cls: type) -> str:

@@ -44,7 +44,7 @@ class Check(msgspec.Struct, frozen=True):
             raise Invalid(
                 f"check {self.name or self.expression!r}: on_fail={self.on_fail!r} is not known "
                 f"(accepted: {', '.join(OnFail)}).",
-                hint=did_you_mean(str(self.on_fail), list(OnFail)),
+                hint=did_you_mean(str(self.on_fail), [str(o) for o in OnFail]),
             ) from None
         if self.rule == "typed" and self.on_fail == OnFail.WARN:
             raise Invalid("check 'types': a value of the wrong type cannot be kept.", hint="Use 'fail' or 'quarantine'.")

@@ -14,6 +14,7 @@ from fivefold.catalog.versions import Version
 from fivefold.core.errors import Invalid
 from fivefold.core.learning import Model
 from fivefold.models.gates import Decision, judge
+from fivefold.models.tasks import Task
 from fivefold.ports.blobs import get_blob
 from fivefold.workspace import Workspace
 
@@ -82,7 +83,7 @@ def judge_version(workspace: Workspace, version: Version, champion: int | None) 
             )
         theirs = other.p[[where[mine.rows[i]] for i in shared]]
         mine = mine.take(shared)
-    task = str(_info(version)["task"])
+    task = Task(str(_info(version)["task"]))
     decisions = judge(
         model.gates,
         task=task,
@@ -93,7 +94,6 @@ def judge_version(workspace: Workspace, version: Version, champion: int | None) 
         segments=mine.segments,
         seed=model.seed,
         against=champion,
-        classes=_info(version).get("classes"),
     )
     return Verdict(all(d.passed for d in decisions), tuple(decisions))
 

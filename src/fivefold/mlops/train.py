@@ -33,13 +33,13 @@ from fivefold.mlops.judge import Judged, judged_table
 from fivefold.mlops.training_rows import KNOWN, LABEL, ROW, TIME, TrainingRows, row_names, training_rows
 from fivefold.models.encode import fit_encoding
 from fivefold.models.importance import importance
+from fivefold.models.leakage import giveaways
 from fivefold.models.learners import fit
 from fivefold.models.metrics import DEFAULT_METRICS, score
 from fivefold.models.package import FeatureInfo, write_package
 from fivefold.models.splits import Split, split
 from fivefold.models.tasks import task_of
 from fivefold.models.tuning import tune
-from fivefold.models.leakage import giveaways
 from fivefold.ports.blobs import put_blob
 from fivefold.ports.trees import put_tree
 from fivefold.workspace import Workspace
@@ -282,6 +282,7 @@ def _fit(
         categorical=encoding.categorical,
         groups=g_train,
         threads=model.threads,
+        trust_pickle=model.trust_pickle,
         progress=progress,
     )
     fitted = fit(
@@ -338,7 +339,9 @@ def _fit(
             **package.record,
             "metrics": {n: {"value": m.value, "low": m.low, "high": m.high} for n, m in measured.items()},
             "rows": _counts(parts, rows),
-            "importance": importance(fitted, package.predictor, x[parts.test], y[parts.test], task, names, model.seed),
+            "importance": importance(
+                package.predictor.predict, x[parts.test], y[parts.test], task, names, groups=g_test, seed=model.seed
+            ),
             "trials": trials,
             "features": {n: types[n].value for n in names},
         },

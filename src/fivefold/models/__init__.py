@@ -1,0 +1,1 @@
+"""Models as data: fitted, measured, packaged, loaded safely, judged."""

@@ -8,6 +8,7 @@ import sys
 import traceback
 from pathlib import Path
 
+from fivefold.core.code import PROJECT_MODULE
 from fivefold.core.config import Settings, settings
 from fivefold.core.errors import FivefoldError, Invalid, NotFound
 from fivefold.core.noun import Noun
@@ -41,7 +42,7 @@ def load_project(root: Path, given: Settings) -> Project:
     if not path.is_file():
         raise NotFound(f"the project file {path} does not exist.", hint="fivefold.toml names it under file=.")
     # a name of its own for every project folder, so that two can be open in one process
-    name = "fivefold_project_" + hashlib.sha256(str(path).encode()).hexdigest()[:12]
+    name = PROJECT_MODULE + hashlib.sha256(str(path).encode()).hexdigest()[:12]
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None

@@ -1,5 +1,8 @@
 """Text to sqlglot's tree, in a dialect with no functions of its own: every call arrives as a name and arguments."""
 
+# sqlglot reads its settings from plain class attributes
+# ruff: noqa: RUF012
+
 from __future__ import annotations
 
 import re
@@ -21,14 +24,16 @@ class Scalar(Dialect):
     """SQL scalar expressions and nothing else."""
 
     class Tokenizer(tokens.Tokenizer):
-        KEYWORDS = {**tokens.Tokenizer.KEYWORDS, "//": TokenType.DIV}  # noqa: RUF012
-        IDENTIFIERS = ['"']  # noqa: RUF012
+        KEYWORDS = {**tokens.Tokenizer.KEYWORDS, "//": TokenType.DIV}
+        IDENTIFIERS = ['"']
+        COMMANDS = set()
 
     class Parser(parser.Parser):
-        FUNCTIONS = {}  # noqa: RUF012
-        NO_PAREN_FUNCTIONS = {}  # noqa: RUF012
-        NO_PAREN_FUNCTION_PARSERS = {"CASE": parser.Parser.NO_PAREN_FUNCTION_PARSERS["CASE"]}  # noqa: RUF012
-        FUNCTION_PARSERS = {"CAST": parser.Parser.FUNCTION_PARSERS["CAST"]}  # noqa: RUF012
+        FUNCTIONS = {}
+        NO_PAREN_FUNCTIONS = {}
+        NO_PAREN_FUNCTION_PARSERS = {"CASE": parser.Parser.NO_PAREN_FUNCTION_PARSERS["CASE"]}
+        FUNCTION_PARSERS = {"CAST": parser.Parser.FUNCTION_PARSERS["CAST"]}
+        COLUMN_OPERATORS = {t: parser.Parser.COLUMN_OPERATORS[t] for t in (TokenType.DOT, TokenType.DCOLON)}
 
 
 def tree_of(text: str) -> exp.Expr:
@@ -46,7 +51,7 @@ def tree_of(text: str) -> exp.Expr:
         raise Invalid("an expression cannot hold the character NUL.")
     _check_nesting(text)
     try:
-        trees = Scalar().parse(text)
+        trees = Scalar().parser().parse_into(exp.Condition, Scalar().tokenize(text), text)
     except (ParseError, TokenError) as error:
         raise _syntax(text, error) from None
     except RecursionError:
@@ -80,10 +85,13 @@ def _too_deep() -> Invalid:
 
 
 def _syntax(text: str, error: ParseError | TokenError) -> Invalid:
-    first = error.errors[0] if isinstance(error, ParseError) and error.errors else {}
+    first = error.errors[-1] if isinstance(error, ParseError) and error.errors else {}
     line, column, near = first.get("line"), first.get("col"), first.get("highlight")
     if line is None or column is None:
         return Invalid(f"{text!r} is not an SQL expression.",
                        hint="Look for a missing operand, quote or parenthesis at its end.")
-    return Invalid(f"{text!r} is not an SQL expression: it breaks at line {line}, column {column}, near {near!r}.",
+    expected = str(first.get("description") or "")
+    expected = f" ({expected.lower()})" if expected.startswith("Expect") else ""
+    return Invalid(f"{text!r} is not an SQL expression: it breaks at line {line}, column {column}, near {near!r}"
+                   f"{expected}.",
                    hint="Names with spaces go in double quotes, text in single ones.")

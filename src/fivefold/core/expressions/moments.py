@@ -28,7 +28,7 @@ MOMENTS: dict[str, tuple[Operation, ...]] = {
     "month": _part("month", "date_of({0}).month"),
     "quarter": _part("quarter", "(date_of({0}).month + 2) // 3"),
     "year": _part("year", "date_of({0}).year"),
-    "dayofyear": _part("dayofyear", "date_of({0}).timetuple().tm_yday"),
+    "dayofyear": _part("dayofyear", "day_of_year(date_of({0}))"),
     "epoch": (Operation("epoch", (TIME,), FLOAT, "(CAST(epoch_us({0}) AS DOUBLE) / 1e6)", "{0} / 1000000.0"),),
     "epoch_us": (Operation("epoch_us", (TIME,), INT, "epoch_us({0})", "{0}"),),
     "make_timestamp": (Operation("make_timestamp", (INT,), TIME,

@@ -19,11 +19,10 @@ def _float(name: str, sql: str, python: str, arity: int = 1) -> Operation:
     return Operation(name, (FLOAT,) * arity, FLOAT, sql, python, nan_in=True)
 
 
-def _checked(name: str, sql: str, python: str, arity: int = 2, signed_zero: bool = True) -> Operation:
+def _checked(name: str, sql: str, python: str, arity: int = 2, zero: str = " + 0.0") -> Operation:
     """May overflow, and where it may underflow to a negative zero, + 0.0 makes that zero."""
-    finite = _FINITE.format(sql)
-    return Operation(name, (FLOAT,) * arity, FLOAT, f"({finite} + 0e0)" if signed_zero else finite,
-                     f"{python} + 0.0" if signed_zero else python, check="finite", nan_in=True, nan_out=True)
+    return Operation(name, (FLOAT,) * arity, FLOAT, f"({_FINITE.format(sql)}{zero and ' + 0e0'})", python + zero,
+                     check="finite", nan_in=True, nan_out=True)
 
 
 def _domain(name: str, condition_sql: str, condition: str, python: str | None = None) -> Operation:
@@ -43,8 +42,8 @@ _UNEVEN = f"mod({_WIDE_0}, {_WIDE_1}) <> 0 AND ({{0}} < 0) <> ({{1}} < 0)"
 _REST = f"mod({{0}}, {_DIVISOR})"
 
 ARITHMETIC: dict[str, tuple[Operation, ...]] = {
-    "+": (_wide("+", f"({_WIDE_0} + {{1}})", "{0} + {1}"), _checked("+", "({0} + {1})", "{0} + {1}", signed_zero=False)),
-    "-": (_wide("-", f"({_WIDE_0} - {{1}})", "{0} - {1}"), _checked("-", "({0} - {1})", "{0} - {1}", signed_zero=False)),
+    "+": (_wide("+", f"({_WIDE_0} + {{1}})", "{0} + {1}"), _checked("+", "({0} + {1})", "{0} + {1}", zero="")),
+    "-": (_wide("-", f"({_WIDE_0} - {{1}})", "{0} - {1}"), _checked("-", "({0} - {1})", "{0} - {1}", zero="")),
     "*": (_wide("*", f"({_WIDE_0} * {{1}})", "{0} * {1}"), _checked("*", "({0} * {1})", "{0} * {1}")),
     "/": (Operation("/", (FLOAT, FLOAT), FLOAT, f"({_FINITE.format(f'({{0}} / {_DIVISOR})')} + 0e0)",
                     "{0} / {1} + 0.0 if {1} != 0.0 else INFINITY", check="finite", nan_in=True, nan_out=True),),

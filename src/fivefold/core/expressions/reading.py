@@ -265,9 +265,10 @@ def _flat(tree: exp.Expr, kind: type[exp.Expr]) -> list[exp.Expr]:
 
 def _target(tree: exp.Expr) -> Type:
     to = tree.args["to"]
-    word = str(to.args.get("kind") or to.this.value).upper()
+    word = str(to.args.get("kind") or getattr(to.this, "value", to.this)).upper()
     if word not in _TYPES or to.expressions:
-        raise Invalid(f"cast has no type {to.sql().lower()!r} (accepted: {', '.join(t.value for t in Type)}).")
+        raise Invalid(f"cast has no type {to.sql().lower()!r} (accepted: {', '.join(t.value for t in Type)}).",
+                      hint="Write timestamp '2013-11-01' for a day's start." if word == "DATE" else "")
     return _TYPES[word]
 
 

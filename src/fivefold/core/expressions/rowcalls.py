@@ -118,6 +118,10 @@ def midnight(date: datetime.date) -> int:
     return (date.toordinal() - _EPOCH_DAY) * _DAY
 
 
+def day_of_year(date: datetime.date) -> int:
+    return date.toordinal() - date.replace(month=1, day=1).toordinal() + 1
+
+
 def quarter_start(date: datetime.date) -> datetime.date:
     return date.replace(month=(date.month - 1) // 3 * 3 + 1, day=1)
 
@@ -140,7 +144,7 @@ _PYTHON = {"abs": abs, "float": float, "frozenset": frozenset, "int": int, "len"
 NAMES: Mapping[str, object] = MappingProxyType({
     **_PYTHON, **{n: getattr(math, n) for n in _MATH}, "INFINITY": INFINITY, "TOO_BIG": TOO_BIG,
     **{f.__name__: f for f in (round_away, floor_divide, power, between, first, greatest, least, lower, upper,
-                               substring, concat, read_int, read_float, date_of, midnight, quarter_start, like,
-                               regexp)},
+                               substring, concat, read_int, read_float, date_of, midnight, day_of_year, quarter_start,
+                               like, regexp)},
 })
 """Everything a generated row function can name."""

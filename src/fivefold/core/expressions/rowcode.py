@@ -87,7 +87,11 @@ class _Writer:
             return repr(float(given.value)), False
         values = [self.value(a, known) for a in call.arguments]
         nullable = [name for name, may_be_null in dict.fromkeys(values) if may_be_null] if op.strict else []
-        body = self.filled(op, [name for name, _ in values])
+        names = [name for name, _ in values]
+        if not op.strict:
+            # `1 is None` would draw a warning from Python
+            names = [self.held(n) if isinstance(a, Literal) else n for n, a in zip(names, call.arguments, strict=True)]
+        body = self.filled(op, names)
         target = self.fresh()
         if op.check:
             self.say(f"{target} = None")
@@ -103,6 +107,11 @@ class _Writer:
         else:
             self.say(f"{target} = {body}")
         return target, not op.never_null and bool(nullable or op.check or op.partial or not op.strict)
+
+    def held(self, constant: str) -> str:
+        target = self.fresh()
+        self.say(f"{target} = {constant}")
+        return target
 
     def filled(self, op: Operation, names: Sequence[str]) -> str:
         def fill(slot: Any) -> str:

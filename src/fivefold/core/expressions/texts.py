@@ -20,7 +20,7 @@ _LOWERED = f"translate({{0}}, '{_UPPER}', '{_LOWER}')"
 
 def _near(slot: str) -> str:
     """DuckDB refuses counts beyond 32 bits; no text is that long."""
-    return f"greatest(least({slot}, 2147483647), -2147483647)"
+    return f"CASE WHEN {slot} > 2147483647 THEN 2147483647 WHEN {slot} < -2147483647 THEN -2147483647 ELSE {slot} END"
 
 
 def _text(name: str, arity: int, gives: Type, sql: str, python: str) -> Operation:
@@ -32,7 +32,10 @@ def _trimmed(name: str, python: str) -> tuple[Operation, ...]:
             _text(name, 2, TEXT, f"{name}({{0}}, {{1}})", f"{{0}}.{python}({{1}})"))
 
 
-_START, _COUNT = _near("{1}"), _near("{2}")
+_START = _near("{1}")
+_COUNT = ("CAST(greatest(least(CASE WHEN {1} < 1 THEN CAST({1} AS HUGEINT) - 1 ELSE 0 END + {2}, 2147483647), 0) "
+          "AS BIGINT)")
+_FROM = f"CASE WHEN {{1}} < 1 THEN 1 ELSE {_START} END"
 
 TEXTS: dict[str, tuple[Operation, ...]] = {
     "lower": (_text("lower", 1, TEXT, _LOWERED, "lower({0})"),),
@@ -44,10 +47,10 @@ TEXTS: dict[str, tuple[Operation, ...]] = {
     "left": (Operation("left", (TEXT, INT), TEXT, f"left({{0}}, {_START})", "{0}[:{1}]"),),
     "right": (Operation("right", (TEXT, INT), TEXT, f"right({{0}}, {_START})", "{0}[-{1}:] if {1} else ''"),),
     "substring": (
-        Operation("substring", (TEXT, INT), TEXT, f"substring({{0}}, greatest({_START}, 1))",
+        Operation("substring", (TEXT, INT), TEXT, f"substring({{0}}, {_FROM})",
                   "substring({0}, {1}, len({0}) - {1} + 1)"),
         Operation("substring", (TEXT, INT, INT), TEXT,
-                  f"substring({{0}}, greatest({_START}, 1), greatest(least({_START}, 1) - 1 + {_COUNT}, 0))",
+                  f"CASE WHEN {{1}} IS NOT NULL AND {{2}} IS NOT NULL THEN substring({{0}}, {_FROM}, {_COUNT}) END",
                   "substring({0}, {1}, {2})")),
     "replace": (_text("replace", 3, TEXT, "replace({0}, {1}, {2})", "{0}.replace({1}, {2}) if {1} else {0}"),),
     "starts_with": (_text("starts_with", 2, BOOL, "starts_with({0}, {1})", "{0}.startswith({1})"),),

@@ -130,18 +130,19 @@ def read_within(at: Engine, query: str, budget: int, what: str) -> tuple[pa.Tabl
     with at.lock, explained(what):
         reader = at.connection.sql(query).to_arrow_reader(BATCH)
         batches, size, rows = [], 0, 0
-        for batch in reader:
-            batches.append(batch)
-            size, rows = size + batch.nbytes, rows + batch.num_rows
-            if size > budget:
-                return None, size / rows
-        return pa.Table.from_batches(batches, reader.schema), size / max(rows, 1)
+        # DuckDB refuses other work on the connection while a result is open
+        with contextlib.closing(reader):
+            for batch in reader:
+                batches.append(batch)
+                size, rows = size + batch.nbytes, rows + batch.num_rows
+                if size > budget:
+                    return None, size / rows
+            return pa.Table.from_batches(batches, reader.schema), size / max(rows, 1)
 
 
 def count_rows(at: Engine, relation: str, what: str) -> int:
     with at.lock, explained(what):
-        found = at.connection.execute(f"SELECT count(*) FROM {as_item(relation)}").fetchone()
-        return int(found[0]) if found else 0
+        return int(at.connection.execute(f"SELECT count(*) FROM {as_item(relation)}").fetchall()[0][0])
 
 
 def split(at: Engine, query: str, keys: Sequence[str], parts: int, name: str, what: str) -> list[str]:
@@ -150,7 +151,7 @@ def split(at: Engine, query: str, keys: Sequence[str], parts: int, name: str, wh
     part = f"CAST(hash({', '.join(keys)}) % {parts} AS INTEGER)"
     with at.lock, explained(what):
         at.connection.execute(f"COPY (SELECT *, {part} AS part FROM ({query})) TO '{folder}' "
-                              "(FORMAT parquet, PARTITION_BY (part), OVERWRITE_OR_IGNORE)")
+                              "(FORMAT parquet, PARTITION_BY (part), OVERWRITE_OR_IGNORE)").fetchall()
     return [f"SELECT * FROM read_parquet('{one}/*.parquet', hive_partitioning = false)"
             for one in sorted(folder.glob("part=*"))]
 

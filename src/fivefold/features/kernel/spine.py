@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 
 import pyarrow as pa
@@ -32,7 +33,7 @@ def _stored(at: Engine, query: str, rows: int) -> list[pa.Table]:
     path = str(at.folder / "spine.arrow")
     with at.lock, explained("the spine"):
         reader = at.connection.sql(query).to_arrow_reader(rows)
-        with pa.OSFile(path, "wb") as sink, pa.ipc.new_file(sink, reader.schema) as writer:
+        with contextlib.closing(reader), pa.OSFile(path, "wb") as sink, pa.ipc.new_file(sink, reader.schema) as writer:
             for batch in reader:
                 writer.write_batch(batch)
     stored = pa.ipc.open_file(pa.memory_map(path))

@@ -1,0 +1,92 @@
+"""ONNX: converting to it, and running it on one thread (with two, its bits depend on the batch)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fivefold.core.errors import Invalid, missing_extra
+from fivefold.models.fitted import Predict
+
+OPSET = 15
+
+
+def save(model: bytes, folder: Path, task: str) -> None:
+    """Write `model.onnx`."""
+    (folder / "model.onnx").write_bytes(model)
+
+
+def load(folder: Path, task: str) -> Predict:
+    """Read `model.onnx`; data outside the file is refused."""
+    return predictor((folder / "model.onnx").read_bytes(), task)
+
+
+def predictor(model: bytes, task: str) -> Predict:
+    """Predictions of an ONNX model of one float32 input `(n, features)`."""
+    try:
+        import onnxruntime as ort
+    except ImportError:
+        raise missing_extra("onnxruntime", "lightgbm", "this model") from None
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 4
+    try:
+        # from bytes there is no folder that external data could be read from
+        session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    except Exception as e:  # onnxruntime raises its own unrelated classes for every kind of damage
+        raise Invalid(f"this is no ONNX model that onnxruntime runs: {str(e).splitlines()[0]}.") from None
+    name = session.get_inputs()[0].name
+    outputs = [o.name for o in session.get_outputs()]
+    wanted = [outputs[-1]]
+
+    def predict(x: np.ndarray) -> np.ndarray:
+        found = np.asarray(session.run(wanted, {name: x.astype(np.float32)})[0], dtype=np.float64)
+        if task == "binary":
+            return found[:, 1] if found.ndim == 2 and found.shape[1] == 2 else found.ravel()
+        return found if task == "multiclass" else found.ravel()
+
+    return predict
+
+
+def lightgbm_to_onnx(booster: Any, features: int) -> bytes:
+    """A LightGBM booster as ONNX."""
+    from onnxmltools import convert_lightgbm
+    from onnxmltools.convert.common.data_types import FloatTensorType
+
+    return _bytes(
+        convert_lightgbm(
+            booster, initial_types=[("x", FloatTensorType([None, features]))], zipmap=False, target_opset=OPSET
+        )
+    )
+
+
+def xgboost_to_onnx(booster: Any, features: int) -> bytes:
+    """An XGBoost booster as ONNX."""
+    from onnxmltools import convert_xgboost
+    from onnxmltools.convert.common.data_types import FloatTensorType
+
+    return _bytes(
+        convert_xgboost(booster, initial_types=[("x", FloatTensorType([None, features]))], target_opset=OPSET)
+    )
+
+
+def sklearn_to_onnx(estimator: Any, features: int, task: str) -> bytes:
+    """A scikit-learn estimator as ONNX."""
+    from skl2onnx import to_onnx
+    from skl2onnx.common.data_types import FloatTensorType
+
+    options = {"zipmap": False} if task in ("binary", "multiclass") else None
+    return _bytes(
+        to_onnx(
+            estimator, initial_types=[("x", FloatTensorType([None, features]))], options=options, target_opset=OPSET
+        )
+    )
+
+
+def _bytes(model: Any) -> bytes:
+    # names and versions of the converter would make equal models differ
+    model.producer_name, model.producer_version, model.doc_string = "fivefold", "", ""
+    model.graph.name, model.graph.doc_string = "model", ""
+    return bytes(model.SerializeToString(deterministic=True))
