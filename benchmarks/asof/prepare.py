@@ -26,12 +26,20 @@ def flights_tables(folder: Path) -> dict[str, int]:
     weather = weather.sort_values("ts", kind="stable")
     scheduled = pd.to_datetime(flights.time_hour, utc=True) + pd.to_timedelta(flights.minute, "m")
     landed = scheduled + pd.to_timedelta(flights.air_time.fillna(0) + flights.dep_delay.fillna(0) + 30, "m")
-    tail = pd.DataFrame({"tailnum": flights.tailnum, "ts": landed, "last_dep_delay": flights.dep_delay,
-                         "last_arr_delay": flights.arr_delay, "last_distance": flights.distance}).dropna()
+    tail = pd.DataFrame(
+        {
+            "tailnum": flights.tailnum,
+            "ts": landed,
+            "last_dep_delay": flights.dep_delay,
+            "last_arr_delay": flights.arr_delay,
+            "last_distance": flights.distance,
+        }
+    ).dropna()
     tail = tail.astype(dict.fromkeys(TAIL, "float32"))
     tail = tail.sort_values("ts", kind="stable").drop_duplicates(["tailnum", "ts"])
-    spine = pd.DataFrame({"origin": flights.origin, "tailnum": flights.tailnum.fillna("none"),
-                          "event_timestamp": scheduled})
+    spine = pd.DataFrame(
+        {"origin": flights.origin, "tailnum": flights.tailnum.fillna("none"), "event_timestamp": scheduled}
+    )
     spine = spine.sample(frac=1, random_state=0).reset_index(drop=True)
     folder.mkdir(parents=True, exist_ok=True)
     for name, frame in (("fv_weather", weather), ("fv_tail", tail), ("spine", spine)):
@@ -53,4 +61,5 @@ def wide_tables(folder: Path, views: int = 50, columns: int = 20, rows: int = 20
         frame = frame.assign(**{f"c{i}": make.normal(0, 100, rows) for i in range(columns)})
         frame.to_parquet(folder / f"view{view}.parquet", index=False)
     pd.DataFrame({"entity": make.integers(0, 500, spine_rows), "at": moments(spine_rows)}).to_parquet(
-        folder / "wide_spine.parquet", index=False)
+        folder / "wide_spine.parquet", index=False
+    )

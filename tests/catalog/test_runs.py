@@ -25,6 +25,15 @@ def test_a_run_is_read_back_with_the_last_value_of_each_metric(catalog: Catalog,
         Metric("auc", 0.7, 1, at), Metric("auc", 0.6, 2, at), Metric("auc", 0.8, 3, 5, 0.75, 0.85))
 
 
+def test_the_last_value_is_that_of_the_greatest_step_then_time_then_the_last_logged(catalog: Catalog) -> None:
+    catalog.runs.create("r1", "train", "late")
+    for value, step, time in ((1.0, 2, 20), (2.0, 2, 10), (3.0, 1, 99), (4.0, 2, 20)):
+        catalog.runs.log("r1", metrics=[Metric("one by one", value, step, time)])
+    catalog.runs.log("r1", metrics=[Metric("at once", 1.0, 2, 20), Metric("at once", 2.0, 2, 10)])
+    assert {key: last.value for key, last in catalog.runs.get("r1").metrics.items()} == {
+        "one by one": 4.0, "at once": 1.0}
+
+
 def test_nan_and_infinities_are_kept(catalog: Catalog) -> None:
     catalog.runs.create("r1", "train", "late")
     values = [math.inf, -math.inf, 1e308, 5e-324, math.nan]

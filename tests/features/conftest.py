@@ -51,9 +51,14 @@ def seen(source: Source, aggregate: Aggregate, rows: list[Row], key: tuple[Any, 
     if aggregate.hop is not None:
         assert lo is not None
         lo = lo // aggregate.hop * aggregate.hop  # Python floors towards minus infinity
-    return [row for row in rows if tuple(row[k] for k in source.keys) == key
-            and (lo is None or lo <= row[source.time]) and row[source.time] < end
-            and row[source.time] + source.delay < end]
+    return [
+        row
+        for row in rows
+        if tuple(row[k] for k in source.keys) == key
+        and (lo is None or lo <= row[source.time])
+        and row[source.time] < end
+        and row[source.time] + source.delay < end
+    ]
 
 
 def value(source: Source, aggregate: Aggregate, window: list[Row]) -> Any:
@@ -63,8 +68,10 @@ def value(source: Source, aggregate: Aggregate, window: list[Row]) -> Any:
         if not window:
             return None
         pick = min if aggregate.fn == "first" else max
-        return pick(window, key=lambda r: (r[source.time], order(r[source.seq]) if source.seq else (),
-                                           order(r[aggregate.column])))[aggregate.column]
+        return pick(
+            window,
+            key=lambda r: (r[source.time], order(r[source.seq]) if source.seq else (), order(r[aggregate.column])),
+        )[aggregate.column]
     values = [row[aggregate.column] for row in window if row[aggregate.column] is not None]
     return FUNCTIONS[aggregate.fn](values, aggregate)
 
@@ -155,9 +162,15 @@ def _distinct(values: list[Any], aggregate: Aggregate) -> int:
 
 
 FUNCTIONS: dict[str, Callable[[list[Any], Aggregate], Any]] = {
-    "count": lambda values, _: len(values), "sum": _sum, "mean": _mean, "std": _std, "distinct": _distinct,
+    "count": lambda values, _: len(values),
+    "sum": _sum,
+    "mean": _mean,
+    "std": _std,
+    "distinct": _distinct,
     "min": lambda values, _: min(values, key=order, default=None),
-    "max": lambda values, _: max(values, key=order, default=None), "quantile": _quantile}
+    "max": lambda values, _: max(values, key=order, default=None),
+    "quantile": _quantile,
+}
 
 
 def as_of(spine: list[Row], time: str, sources: list[tuple[Source, list[Row]]]) -> dict[str, list[Any]]:

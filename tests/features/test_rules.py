@@ -15,8 +15,9 @@ from fivefold.features.asof import Aggregate, Source, as_of
 INT, FLOAT, BOOL, TEXT, MOMENT = Type.INT64, Type.FLOAT64, Type.BOOL, Type.STRING, Type.TIMESTAMP
 
 
-def ask(rows: dict[str, list[Any]], at: list[int | None], *features: Aggregate, keys: list[Any] | None = None,
-        **plan: Any) -> list[Any]:
+def ask(
+    rows: dict[str, list[Any]], at: list[int | None], *features: Aggregate, keys: list[Any] | None = None, **plan: Any
+) -> list[Any]:
     """The values of the only feature (or tuples of all) for entity 1 (or `keys`) at the times `at`."""
     table = pa.table({"k": [1] * len(rows["t"])} | rows)
     asked = pa.array(keys or [1] * len(at), table.schema.field("k").type)
@@ -103,8 +104,19 @@ def test_a_query_without_time_or_key_or_known_entity_has_empty_windows() -> None
 
 
 def test_nothing_gives_zero_counts_and_null_otherwise() -> None:
-    features = [of("count", None), of("count"), of("distinct"), of("sum"), of("mean"), of("std"), of("min"), of("max"),
-                of("first"), of("last"), of("quantile", q=0.5)]
+    features = [
+        of("count", None),
+        of("count"),
+        of("distinct"),
+        of("sum"),
+        of("mean"),
+        of("std"),
+        of("min"),
+        of("max"),
+        of("first"),
+        of("last"),
+        of("quantile", q=0.5),
+    ]
     assert ask({"t": [1], "x": pa.array([None], pa.int64())}, [2], *features) == [(1, 0, 0) + (None,) * 8]
 
 
@@ -123,8 +135,15 @@ def test_nan_is_null_and_minus_zero_is_zero() -> None:
 
 def test_infinity_is_a_value_where_nothing_is_added() -> None:
     rows = {"t": [1, 2, 3], "x": [1.0, float("inf"), float("-inf")]}
-    found = ask(rows, [4], of("min", kind=FLOAT), of("max", kind=FLOAT), of("last", kind=FLOAT),
-                of("distinct", kind=FLOAT), of("quantile", kind=FLOAT, q=1.0))
+    found = ask(
+        rows,
+        [4],
+        of("min", kind=FLOAT),
+        of("max", kind=FLOAT),
+        of("last", kind=FLOAT),
+        of("distinct", kind=FLOAT),
+        of("quantile", kind=FLOAT, q=1.0),
+    )
     assert found == [(float("-inf"), float("inf"), float("-inf"), 3, float("inf"))]
 
 

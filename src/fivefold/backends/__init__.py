@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.metadata import entry_points
 from importlib.util import find_spec
 from types import ModuleType
@@ -24,20 +24,24 @@ __all__ = ["backends_of", "connect"]
 P = TypeVar("P")
 
 
-def connect(port: type[P], url: str, **options: Any) -> P:
+def connect(port: Callable[..., P], url: str, **options: Any) -> P:
     """The backend of `port` for the scheme of `url`, opened with the options.
 
     Raises NotFound when there is none, Invalid when the URL has no scheme, Unsupported when its library is not
     installed.
     """
+    # Callable and not type[P] above: a protocol is no concrete class, yet what comes back is of its type
+    wanted: Any = port
     scheme = scheme_of(url)
     for name, package in _folders():
-        if _answers(name, package, scheme) and _file_of(port, package):
-            opened: P = _load(port, name, package)(url, **options)
+        if _answers(name, package, scheme) and _file_of(wanted, package):
+            opened: P = _load(wanted, name, package)(url, **options)
             return opened
-    have = backends_of(port)
-    raise NotFound(f"no backend {scheme!r} for {port.__name__} (have: {', '.join(have) or 'none'}).",
-                   hint=did_you_mean(scheme, have))
+    have = backends_of(wanted)
+    raise NotFound(
+        f"no backend {scheme!r} for {wanted.__name__} (have: {', '.join(have) or 'none'}).",
+        hint=did_you_mean(scheme, have),
+    )
 
 
 def backends_of(port: type) -> tuple[str, ...]:
@@ -63,7 +67,7 @@ def _file_of(port: type, package: str) -> str | None:
     return module if find_spec(module) else None
 
 
-def _load(port: type[P], name: str, package: str) -> Any:
+def _load(port: Any, name: str, package: str) -> Any:
     try:
         module: ModuleType = importlib.import_module(_file_of(port, package) or package)
     except ModuleNotFoundError as missing:

@@ -36,8 +36,10 @@ def scheme_of(url: str) -> str:
     found = _SCHEME.match(url)
     if not found:
         # the text itself is not shown: it may hold a password
-        raise Invalid("the place of a backend is written as a URL with a scheme.",
-                      hint="For instance files:./data or s3://bucket/prefix.")
+        raise Invalid(
+            "the place of a backend is written as a URL with a scheme.",
+            hint="For instance files:./data or s3://bucket/prefix.",
+        )
     return found[1].lower()
 
 
@@ -51,5 +53,12 @@ def parse(url: str) -> Url:
         raise Invalid(f"the {scheme} URL cannot be read: {wrong}.") from None
     if parts.fragment:
         raise Invalid(f"the {scheme} URL holds a #, which has no meaning there.", hint="Name a place without one.")
-    return Url(scheme, parts.hostname or "", port, parts.path, parts.username or "", parts.password or "",
-               dict(parse_qsl(parts.query)))
+    return Url(
+        scheme,
+        parts.hostname or "",
+        port,
+        parts.path,
+        parts.username or "",
+        parts.password or "",
+        dict(parse_qsl(parts.query)),
+    )

@@ -1,0 +1,1 @@
+"""Predictions for many rows: planned in chunks, resumable, published all or nothing."""

@@ -35,7 +35,7 @@ class AliasChange(msgspec.Struct, frozen=True):
     recorded_at: int
     actor: str
     reason: str
-    decision: Json
+    decision: Any
     key: str
 
 
@@ -49,8 +49,18 @@ class Aliases:
     def __init__(self, database: Database) -> None:
         self._db = database
 
-    def move(self, model: str, alias: str, to: int | None, *, expected: int | None, actor: str, reason: str = "",
-             decision: Json = None, key: str = "") -> AliasChange:
+    def move(
+        self,
+        model: str,
+        alias: str,
+        to: int | None,
+        *,
+        expected: int | None,
+        actor: str,
+        reason: str = "",
+        decision: Json = None,
+        key: str = "",
+    ) -> AliasChange:
         """Points the alias to version `to` (None: to nothing) if it points to `expected` now.
 
         A call repeated under the same `key` returns the change it made. Raises Conflict when the alias points
@@ -68,16 +78,34 @@ class Aliases:
             current = _pointing(changes)
             held = current.version if current else None
             if held != expected:
-                raise Conflict(f"{model}@{alias} points to {_spelled(held)}, not to {_spelled(expected)}: somebody "
-                               "moved it meanwhile.", hint="Read the alias again, and decide anew.")
+                raise Conflict(
+                    f"{model}@{alias} points to {_spelled(held)}, not to {_spelled(expected)}: somebody "
+                    "moved it meanwhile.",
+                    hint="Read the alias again, and decide anew.",
+                )
             self._version_exists(conn, model, to)
             # a clock that was set back must not hide this change behind an earlier one
             at = max(self._db.clock(), current.valid_from if current else 0)
-            return self._add(conn, changes, AliasChange(model, alias, 0, to, at, at, actor, reason, decision, key),
-                             written, "move", held)
+            return self._add(
+                conn,
+                changes,
+                AliasChange(model, alias, 0, to, at, at, actor, reason, decision, key),
+                written,
+                "move",
+                held,
+            )
 
-    def correct(self, model: str, alias: str, to: int | None, *, valid_from: int, valid_to: int | None = None,
-                actor: str, reason: str) -> tuple[AliasChange, ...]:
+    def correct(
+        self,
+        model: str,
+        alias: str,
+        to: int | None,
+        *,
+        valid_from: int,
+        valid_to: int | None = None,
+        actor: str,
+        reason: str,
+    ) -> tuple[AliasChange, ...]:
         """Records late what really was: the alias pointed to `to` from `valid_from` until `valid_to`.
 
         Until the next known change when `valid_to` is None. What was recorded before stays, and is what
@@ -89,9 +117,11 @@ class Aliases:
             changes = self._changes(conn, model, alias)
             now = max(self._db.clock(), max((c.recorded_at for c in changes), default=0))
             if not valid_from < (now if valid_to is None else valid_to) <= now:
-                raise Invalid(f"{model}@{alias}: a correction from {iso(valid_from)} until "
-                              f"{'the next change' if valid_to is None else iso(valid_to)} does not lie in the past.",
-                              hint="Use move for what holds from now on.")
+                raise Invalid(
+                    f"{model}@{alias}: a correction from {iso(valid_from)} until "
+                    f"{'the next change' if valid_to is None else iso(valid_to)} does not lie in the past.",
+                    hint="Use move for what holds from now on.",
+                )
             self._version_exists(conn, model, to)
             points: dict[int, int | None] = {valid_from: to}
             if valid_to is not None:
@@ -120,15 +150,21 @@ class Aliases:
     def all(self, model: str | None = None) -> dict[tuple[str, str], int]:
         """Every alias that points to a version now, of one model or of all: (model, alias) to number."""
         place = [_CHANGE.model, _CHANGE.alias]
-        newest = sa.func.row_number().over(
-            partition_by=place, order_by=[_CHANGE.valid_from.desc(), _CHANGE.number.desc()]).label("newest")
+        newest = (
+            sa.func.row_number()
+            .over(partition_by=place, order_by=[_CHANGE.valid_from.desc(), _CHANGE.number.desc()])
+            .label("newest")
+        )
         found = sa.select(*place, _CHANGE.version, newest).where(_CHANGE.project == self._db.project)
         if model is not None:
             found = found.where(_CHANGE.model == model)
         inner = found.subquery()
         with self._db.read() as conn:
-            rows = conn.execute(sa.select(inner).where(inner.c.newest == 1, inner.c.version.is_not(None))
-                                .order_by(inner.c.model, inner.c.alias)).all()
+            rows = conn.execute(
+                sa.select(inner)
+                .where(inner.c.newest == 1, inner.c.version.is_not(None))
+                .order_by(inner.c.model, inner.c.alias)
+            ).all()
         return {(row.model, row.alias): row.version for row in rows}
 
     def history(self, model: str, alias: str | None = None) -> tuple[AliasChange, ...]:
@@ -147,33 +183,66 @@ class Aliases:
     def _delivered(self, conn: sa.Connection, model: str, alias: str, key: str) -> AliasChange | None:
         if not key:
             return None
-        row = conn.execute(sa.select(*_COLUMNS).where(
-            _CHANGE.project == self._db.project, _CHANGE.model == model, _CHANGE.alias == alias,
-            _CHANGE.key == bounds.name(key, "idempotency key"))).first()
+        row = conn.execute(
+            sa.select(*_COLUMNS).where(
+                _CHANGE.project == self._db.project,
+                _CHANGE.model == model,
+                _CHANGE.alias == alias,
+                _CHANGE.key == bounds.name(key, "idempotency key"),
+            )
+        ).first()
         return _from_row(row) if row else None
 
     def _version_exists(self, conn: sa.Connection, model: str, number: int | None) -> None:
-        if number is not None and conn.execute(sa.select(versions.c.number).where(
-                versions.c.project == self._db.project, versions.c.model == model, versions.c.number == number)
-                ).first() is None:
+        if (
+            number is not None
+            and conn.execute(
+                sa.select(versions.c.number).where(
+                    versions.c.project == self._db.project, versions.c.model == model, versions.c.number == number
+                )
+            ).first()
+            is None
+        ):
             raise NotFound(f"no version {number} of the model {model!r}.", hint="Register it before pointing to it.")
 
-    def _add(self, conn: sa.Connection, changes: list[AliasChange], change: AliasChange, decision: str, action: str,
-             before: int | None) -> AliasChange:
+    def _add(
+        self,
+        conn: sa.Connection,
+        changes: list[AliasChange],
+        change: AliasChange,
+        decision: str,
+        action: str,
+        before: int | None,
+    ) -> AliasChange:
         made = msgspec.structs.replace(change, number=max((c.number for c in changes), default=0) + 1)
-        conn.execute(sa.insert(alias_changes), {"project": self._db.project, **msgspec.structs.asdict(made),
-                                                "decision": decision})
+        conn.execute(
+            sa.insert(alias_changes),
+            {"project": self._db.project, **msgspec.structs.asdict(made), "decision": decision},
+        )
         note = made.reason if action == "move" else f"from {iso(made.valid_from)}: {made.reason}"
-        record(conn, self._db.project, made.recorded_at, made.actor, action, f"model/{made.model}@{made.alias}",
-               None if before is None else str(before), None if made.version is None else str(made.version), note)
+        record(
+            conn,
+            self._db.project,
+            made.recorded_at,
+            made.actor,
+            action,
+            f"model/{made.model}@{made.alias}",
+            None if before is None else str(before),
+            None if made.version is None else str(made.version),
+            note,
+        )
         return made
 
 
-def _pointing(changes: list[AliasChange], valid_at: int | None = None, known_at: int | None = None
-              ) -> AliasChange | None:
+def _pointing(
+    changes: list[AliasChange], valid_at: int | None = None, known_at: int | None = None
+) -> AliasChange | None:
     """The change that holds at an instant (None: at the end of time), of those recorded by `known_at`."""
-    holding = [c for c in changes if (valid_at is None or c.valid_from <= valid_at)
-               and (known_at is None or c.recorded_at <= known_at)]
+    holding = [
+        c
+        for c in changes
+        if (valid_at is None or c.valid_from <= valid_at) and (known_at is None or c.recorded_at <= known_at)
+    ]
     return max(holding, key=lambda c: (c.valid_from, c.number), default=None)
 
 

@@ -29,11 +29,13 @@ class Audit:
     def __init__(self, database: Database) -> None:
         self._db = database
 
-    def log(self, *, subject: str | None = None, limit: int = 100, before_id: int | None = None
-            ) -> tuple[AuditEntry, ...]:
+    def log(
+        self, *, subject: str | None = None, limit: int = 100, before_id: int | None = None
+    ) -> tuple[AuditEntry, ...]:
         """Entries newest first, of one subject (`model/late@champion`) or all; `before_id` reads on from there."""
         found = sa.select(*(audit.c[field] for field in AuditEntry.__struct_fields__)).where(
-            audit.c.project == self._db.project)
+            audit.c.project == self._db.project
+        )
         if subject is not None:
             found = found.where(audit.c.subject == subject)
         if before_id is not None:
@@ -43,8 +45,28 @@ class Audit:
         return tuple(AuditEntry(*row) for row in rows)
 
 
-def record(conn: sa.Connection, project: str, at: int, actor: str, action: str, subject: str,
-           before: str | None = None, after: str | None = None, note: str = "") -> None:
+def record(
+    conn: sa.Connection,
+    project: str,
+    at: int,
+    actor: str,
+    action: str,
+    subject: str,
+    before: str | None = None,
+    after: str | None = None,
+    note: str = "",
+) -> None:
     """Adds an entry in the caller's transaction."""
-    conn.execute(sa.insert(audit), {"project": project, "at": at, "actor": actor, "action": action,
-                                    "subject": subject, "before": before, "after": after, "note": note})
+    conn.execute(
+        sa.insert(audit),
+        {
+            "project": project,
+            "at": at,
+            "actor": actor,
+            "action": action,
+            "subject": subject,
+            "before": before,
+            "after": after,
+            "note": note,
+        },
+    )

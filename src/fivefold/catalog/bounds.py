@@ -49,8 +49,10 @@ def document(value: Json, where: str, limit: int = JSON) -> str:
     except (TypeError, ValueError, RecursionError) as wrong:
         raise Invalid(f"{where}: {_shown(value)} is not JSON ({wrong}).") from None
     if size > limit:
-        raise Invalid(f"{where}: {size} bytes of JSON are too many (at most {limit}).",
-                      hint="Store it as an artifact and keep its digest here.")
+        raise Invalid(
+            f"{where}: {size} bytes of JSON are too many (at most {limit}).",
+            hint="Store it as an artifact and keep its digest here.",
+        )
     return written
 
 

@@ -14,8 +14,14 @@ from fivefold.catalog.run_rows import STATUSES, status_at
 from fivefold.catalog.tables import labels, latest_metrics, runs
 from fivefold.core.errors import Invalid, did_you_mean
 
-_COMPARE: dict[str, Any] = {"=": operator.eq, "!=": operator.ne, "<": operator.lt, "<=": operator.le,
-                            ">": operator.gt, ">=": operator.ge}
+_COMPARE: dict[str, Any] = {
+    "=": operator.eq,
+    "!=": operator.ne,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
 _NUMBERS = {"started_at": runs.c.started_at, "ended_at": runs.c.ended_at}
 _TEXTS = {"id": runs.c.id, "kind": runs.c.kind, "name": runs.c.name, "actor": runs.c.actor}
 
@@ -31,8 +37,15 @@ class Condition(msgspec.Struct, frozen=True):
     value: str | int | float
 
 
-def filters(database: Database, *, kind: str | None, name: str | None, status: str | None, tags: Mapping[str, str],
-            where: Sequence[Condition]) -> Iterator[sa.ColumnElement[bool]]:
+def filters(
+    database: Database,
+    *,
+    kind: str | None,
+    name: str | None,
+    status: str | None,
+    tags: Mapping[str, str],
+    where: Sequence[Condition],
+) -> Iterator[sa.ColumnElement[bool]]:
     """The SQL conditions of a search; raises Invalid for an unknown status, field or operator."""
     if kind is not None:
         yield runs.c.kind == kind
@@ -50,8 +63,12 @@ def _condition(database: Database, asked: Condition) -> sa.ColumnElement[bool]:
     space, _, key = asked.field.partition(".")
     if space == "metrics" and key:
         latest = latest_metrics.alias().c
-        return sa.exists().where(latest.project == runs.c.project, latest.run_id == runs.c.id, latest.key == key,
-                                 _compare(asked, latest.value, number=True))
+        return sa.exists().where(
+            latest.project == runs.c.project,
+            latest.run_id == runs.c.id,
+            latest.key == key,
+            _compare(asked, latest.value, number=True),
+        )
     if space in ("params", "tags") and key:
         return _label(space, key, asked)
     if asked.field == "status":
@@ -61,27 +78,39 @@ def _condition(database: Database, asked: Condition) -> sa.ColumnElement[bool]:
     if asked.field in _TEXTS:
         return _compare(asked, _TEXTS[asked.field], number=False)
     fields = ["status", *_NUMBERS, *_TEXTS]
-    raise Invalid(f"condition: {asked.field!r} is not a field of runs (accepted: metrics.KEY, params.KEY, tags.KEY, "
-                  f"{', '.join(fields)}).", hint=did_you_mean(asked.field, fields))
+    raise Invalid(
+        f"condition: {asked.field!r} is not a field of runs (accepted: metrics.KEY, params.KEY, tags.KEY, "
+        f"{', '.join(fields)}).",
+        hint=did_you_mean(asked.field, fields),
+    )
 
 
 def _status(database: Database, asked: Condition) -> sa.ColumnElement[bool]:
     if asked.value not in STATUSES:
-        raise Invalid(f"status: {asked.value!r} is not one of runs (accepted: {', '.join(STATUSES)}).",
-                      hint=did_you_mean(str(asked.value), STATUSES))
+        raise Invalid(
+            f"status: {asked.value!r} is not one of runs (accepted: {', '.join(STATUSES)}).",
+            hint=did_you_mean(str(asked.value), STATUSES),
+        )
     return _compare(asked, status_at(database.clock()), number=False)
 
 
 def _label(space: str, key: str, asked: Condition) -> sa.ColumnElement[bool]:
-    return sa.exists().where(labels.c.project == runs.c.project, labels.c.space == space, labels.c.key == key,
-                             labels.c.run_id == runs.c.id, _compare(asked, labels.c.value, number=False))
+    return sa.exists().where(
+        labels.c.project == runs.c.project,
+        labels.c.space == space,
+        labels.c.key == key,
+        labels.c.run_id == runs.c.id,
+        _compare(asked, labels.c.value, number=False),
+    )
 
 
 def _compare(asked: Condition, column: sa.ColumnElement[Any], *, number: bool) -> sa.ColumnElement[bool]:
     accepted = list(_COMPARE) if number else ["=", "!="]
     wrong = isinstance(asked.value, str) if number else not isinstance(asked.value, str)
     if asked.op not in accepted or wrong or (isinstance(asked.value, int) and abs(asked.value) >= 2**63):
-        raise Invalid(f"condition: {asked.field} {asked.op} {asked.value!r} is not accepted "
-                      f"({'a number' if number else 'a text'} and one of {' '.join(accepted)}).")
+        raise Invalid(
+            f"condition: {asked.field} {asked.op} {asked.value!r} is not accepted "
+            f"({'a number' if number else 'a text'} and one of {' '.join(accepted)})."
+        )
     compared: sa.ColumnElement[bool] = _COMPARE[asked.op](column, asked.value)
     return compared

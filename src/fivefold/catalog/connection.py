@@ -51,8 +51,9 @@ class Catalog:
     def __enter__(self) -> Catalog:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
-                 trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
 
@@ -70,9 +71,19 @@ def open_catalog(url: str, project: str, *, clock: Callable[[], int] = now) -> C
     except BaseException:
         database.close()
         raise
-    return Catalog(project, Definitions(database), Snapshots(database), Runs(database), RunSearch(database),
-                   Versions(database), Aliases(database), Lineage(database), Audit(database), Journal(database),
-                   database)
+    return Catalog(
+        project,
+        Definitions(database),
+        Snapshots(database),
+        Runs(database),
+        RunSearch(database),
+        Versions(database),
+        Aliases(database),
+        Lineage(database),
+        Audit(database),
+        Journal(database),
+        database,
+    )
 
 
 def _make_folder(engine: sa.Engine) -> None:

@@ -39,6 +39,8 @@ class Database:
     def read(self) -> Iterator[sa.Connection]:
         """A transaction that sees one state of the database."""
         with translated(self.engine), self.engine.connect() as conn, conn.begin():
+            if self.lite:
+                begin_sqlite(conn, "BEGIN")
             yield conn
 
     @contextmanager
@@ -48,17 +50,15 @@ class Database:
         SQLite takes turns for the whole file (BEGIN IMMEDIATE), PostgreSQL by an advisory lock held until the commit.
         Without `durable` a power cut may undo it, though never a later durable one: good for leases and claims only.
         """
-        with translated(self.engine), self.engine.connect() as conn:
+        with translated(self.engine), self.engine.connect() as conn, conn.begin():
             if self.lite:
-                conn.info["begin"] = "BEGIN IMMEDIATE"
                 _fsync(conn, durable)
-            with conn.begin():
-                if not self.lite:
-                    if not durable:
-                        conn.exec_driver_sql("SET LOCAL synchronous_commit = off")
-                    if lock:
-                        conn.execute(sa.select(sa.func.pg_advisory_xact_lock(lock_number(self.project, *lock))))
-                yield conn
+                begin_sqlite(conn, "BEGIN IMMEDIATE")
+            elif not durable:
+                conn.exec_driver_sql("SET LOCAL synchronous_commit = off")
+            if lock and not self.lite:
+                conn.execute(sa.select(sa.func.pg_advisory_xact_lock(lock_number(self.project, *lock))))
+            yield conn
 
     def insert(self, table: sa.Table) -> Any:
         """An INSERT that knows `on_conflict_do_update` and `on_conflict_do_nothing`."""
@@ -70,8 +70,11 @@ class Database:
 
     def __del__(self) -> None:
         if getattr(self, "_open", False):
-            warnings.warn(f"the catalog of project {self.project!r} was dropped without being closed",
-                          ResourceWarning, stacklevel=2)
+            warnings.warn(
+                f"the catalog of project {self.project!r} was dropped without being closed",
+                ResourceWarning,
+                stacklevel=2,
+            )
             self.close()
 
 
@@ -89,7 +92,6 @@ def connect(url: str) -> sa.Engine:
             raise Invalid("a catalog in memory would be lost and cannot be shared between processes.", hint=_ACCEPTED)
         engine = sa.create_engine(parsed, connect_args={"timeout": BUSY_SECONDS})
         sa.event.listen(engine, "connect", _prepare_sqlite)
-        sa.event.listen(engine, "begin", _begin_sqlite)
         return engine
     if parsed.drivername == "postgresql":
         try:
@@ -97,8 +99,11 @@ def connect(url: str) -> sa.Engine:
         except ModuleNotFoundError:
             raise missing_extra("psycopg", "postgres", "a catalog in PostgreSQL") from None
         del psycopg
-        return sa.create_engine(parsed.set(drivername="postgresql+psycopg"), pool_pre_ping=True,
-                                connect_args={"connect_timeout": BUSY_SECONDS})
+        return sa.create_engine(
+            parsed.set(drivername="postgresql+psycopg"),
+            pool_pre_ping=True,
+            connect_args={"connect_timeout": BUSY_SECONDS},
+        )
     raise Invalid(f"no catalog can be kept in {parsed.drivername!r}.", hint=_ACCEPTED)
 
 
@@ -126,8 +131,10 @@ def translated(engine: sa.Engine) -> Iterator[None]:
         raise  # ours to mend, not the caller's
     except (DatabaseError, PoolTimeout, sqlite3.OperationalError) as wrong:
         where = engine.url.render_as_string(hide_password=True)
-        raise Unavailable(f"the catalog {where} did not answer: {_first_line(wrong)}.",
-                          hint="Check that it runs, is sound, not full and not locked, then try again.") from wrong
+        raise Unavailable(
+            f"the catalog {where} did not answer: {_first_line(wrong)}.",
+            hint="Check that it runs, is sound, not full and not locked, then try again.",
+        ) from wrong
 
 
 def _first_line(wrong: Exception) -> str:
@@ -136,7 +143,7 @@ def _first_line(wrong: Exception) -> str:
 
 
 def _prepare_sqlite(raw: sqlite3.Connection, _record: object) -> None:
-    # the driver's own transaction handling starts them too late; _begin_sqlite does it instead
+    # the driver itself would start transactions too late; begin_sqlite does it instead
     raw.isolation_level = None
     _use_wal(raw)
     raw.execute("PRAGMA foreign_keys=ON")
@@ -155,10 +162,10 @@ def _use_wal(raw: sqlite3.Connection) -> None:
             time.sleep(0.01)
 
 
-def _begin_sqlite(conn: sa.Connection) -> None:
-    # IMMEDIATE takes the write lock at once: a reader that starts to write may be refused without a wait
+def begin_sqlite(conn: sa.Connection, how: str) -> None:
+    """BEGIN, or BEGIN IMMEDIATE to take the write lock at once: a reader that starts to write may be refused."""
     raw: Any = conn.connection.driver_connection
-    raw.execute(conn.info.pop("begin", "BEGIN"))
+    raw.execute(how)
 
 
 def _fsync(conn: sa.Connection, durable: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import msgspec
 import sqlalchemy as sa
@@ -30,8 +31,8 @@ class Applied(msgspec.Struct, frozen=True):
     kind: str
     name: str
     digest: str
-    value: Json
-    pinned: dict[str, Json]
+    value: Any
+    pinned: dict[str, Any]
     revision: int
     applied_at: int
     removed_at: int | None
@@ -67,9 +68,15 @@ class Definitions:
     def history(self, kind: str, name: str) -> tuple[Applied, ...]:
         """Every definition that was ever applied under (kind, name), oldest first."""
         with self._db.read() as conn:
-            rows = conn.execute(sa.select(*_COLUMNS).where(
-                definitions.c.project == self._db.project, definitions.c.kind == kind, definitions.c.name == name,
-            ).order_by(definitions.c.revision)).all()
+            rows = conn.execute(
+                sa.select(*_COLUMNS)
+                .where(
+                    definitions.c.project == self._db.project,
+                    definitions.c.kind == kind,
+                    definitions.c.name == name,
+                )
+                .order_by(definitions.c.revision)
+            ).all()
         return tuple(map(_from_row, rows))
 
     def apply(self, changes: Iterable[Change], *, expected_revision: int, actor: str) -> Revision:
@@ -84,13 +91,19 @@ class Definitions:
         with self._db.write("definitions") as conn:
             project, at = self._db.project, self._db.clock()
             number, live = _revision(conn, project), _applied(conn, project)
-            todo = {key: want for key, want in wanted.items()
-                    if (want[0] if want else None) != (live[key].digest if key in live else None)}
+            todo = {
+                key: want
+                for key, want in wanted.items()
+                if (want[0] if want else None) != (live[key].digest if key in live else None)
+            }
             if not todo:
                 return Revision(number, ())
             if number != expected_revision:
-                raise Conflict(f"the project {project!r} is at revision {number}, not {expected_revision}: "
-                               "somebody applied meanwhile.", hint="Plan again, then apply.")
+                raise Conflict(
+                    f"the project {project!r} is at revision {number}, not {expected_revision}: "
+                    "somebody applied meanwhile.",
+                    hint="Plan again, then apply.",
+                )
             _set_revision(self._db, conn, number + 1)
             for key, want in todo.items():
                 self._change(conn, key, live.get(key), want, number + 1, at, actor)
@@ -109,33 +122,84 @@ class Definitions:
             held = live[kind, name]
             for key, value in values.items():
                 if key in held.pinned and held.pinned[key] != value:
-                    raise Conflict(f"{kind} {name!r}: {key!r} is pinned to {held.pinned[key]!r}, not {value!r}.",
-                                   hint="A pinned value never changes: rename what needs another.")
+                    raise Conflict(
+                        f"{kind} {name!r}: {key!r} is pinned to {held.pinned[key]!r}, not {value!r}.",
+                        hint="A pinned value never changes: rename what needs another.",
+                    )
             pinned = {**held.pinned, **values}
             if pinned == held.pinned:
                 return held
             written = bounds.document(pinned, f"pinned values of {kind} {name!r}")
-            conn.execute(sa.update(definitions).values(pinned=written).where(
-                definitions.c.project == self._db.project, definitions.c.kind == kind, definitions.c.name == name,
-                definitions.c.revision == held.revision))
-            record(conn, self._db.project, self._db.clock(), actor, "pin", f"{kind}/{name}",
-                   digest("pinned", held.pinned), digest("pinned", pinned))
+            conn.execute(
+                sa.update(definitions)
+                .values(pinned=written)
+                .where(
+                    definitions.c.project == self._db.project,
+                    definitions.c.kind == kind,
+                    definitions.c.name == name,
+                    definitions.c.revision == held.revision,
+                )
+            )
+            record(
+                conn,
+                self._db.project,
+                self._db.clock(),
+                actor,
+                "pin",
+                f"{kind}/{name}",
+                digest("pinned", held.pinned),
+                digest("pinned", pinned),
+            )
         return msgspec.structs.replace(held, pinned=pinned)
 
-    def _change(self, conn: sa.Connection, key: tuple[str, str], old: Applied | None, new: tuple[str, str] | None,
-                revision: int, at: int, actor: str) -> None:
+    def _change(
+        self,
+        conn: sa.Connection,
+        key: tuple[str, str],
+        old: Applied | None,
+        new: tuple[str, str] | None,
+        revision: int,
+        at: int,
+        actor: str,
+    ) -> None:
         kind, name = key
         if old:
-            conn.execute(sa.update(definitions).values(removed_at=at, removed_revision=revision).where(
-                definitions.c.project == self._db.project, definitions.c.kind == kind, definitions.c.name == name,
-                definitions.c.revision == old.revision))
+            conn.execute(
+                sa.update(definitions)
+                .values(removed_at=at, removed_revision=revision)
+                .where(
+                    definitions.c.project == self._db.project,
+                    definitions.c.kind == kind,
+                    definitions.c.name == name,
+                    definitions.c.revision == old.revision,
+                )
+            )
         if new:
-            conn.execute(sa.insert(definitions), {
-                "project": self._db.project, "kind": kind, "name": name, "revision": revision, "digest": new[0],
-                "value": new[1], "pinned": bounds.document(old.pinned if old else {}, "pinned"), "applied_at": at,
-                "actor": actor})
-        record(conn, self._db.project, at, actor, "apply" if new else "remove", f"{kind}/{name}",
-               old.digest if old else None, new[0] if new else None, f"revision {revision}")
+            conn.execute(
+                sa.insert(definitions),
+                {
+                    "project": self._db.project,
+                    "kind": kind,
+                    "name": name,
+                    "revision": revision,
+                    "digest": new[0],
+                    "value": new[1],
+                    "pinned": bounds.document(old.pinned if old else {}, "pinned"),
+                    "applied_at": at,
+                    "actor": actor,
+                },
+            )
+        record(
+            conn,
+            self._db.project,
+            at,
+            actor,
+            "apply" if new else "remove",
+            f"{kind}/{name}",
+            old.digest if old else None,
+            new[0] if new else None,
+            f"revision {revision}",
+        )
 
 
 def _checked(changes: Iterable[Change]) -> dict[tuple[str, str], tuple[str, str] | None]:
@@ -146,8 +210,11 @@ def _checked(changes: Iterable[Change]) -> dict[tuple[str, str], tuple[str, str]
         if key in wanted:
             raise Invalid(f"{change.kind} {change.name!r} is given twice in one apply.")
         bounds.document(change.value, f"{change.kind} {change.name!r}")
-        wanted[key] = None if change.value is None else (
-            change.digest or digest(change.kind, change.value), canonical(change.value).decode())
+        wanted[key] = (
+            None
+            if change.value is None
+            else (change.digest or digest(change.kind, change.value), canonical(change.value).decode())
+        )
     return wanted
 
 
@@ -165,8 +232,11 @@ def _applied(conn: sa.Connection, project: str, revision: int | None = None) -> 
     held: sa.ColumnElement[bool] = definitions.c.removed_revision.is_(None)
     if revision is not None:
         held = sa.and_(definitions.c.revision <= revision, sa.or_(held, definitions.c.removed_revision > revision))
-    rows = conn.execute(sa.select(*_COLUMNS).where(definitions.c.project == project, held)
-                        .order_by(definitions.c.kind, definitions.c.name)).all()
+    rows = conn.execute(
+        sa.select(*_COLUMNS)
+        .where(definitions.c.project == project, held)
+        .order_by(definitions.c.kind, definitions.c.name)
+    ).all()
     return {(row.kind, row.name): _from_row(row) for row in rows}
 
 

@@ -41,8 +41,18 @@ class Lineage:
     def link(self, edges: Iterable[tuple[Thing, Thing, str]], *, actor: str = "") -> int:
         """Adds edges (from, to, relation), all or none; edges that are there stay. Returns how many were new."""
         at = self._db.clock()
-        rows = [{"project": self._db.project, "from_kind": a.kind, "from_id": a.id, "to_kind": b.kind, "to_id": b.id,
-                 "relation": bounds.name(relation, "relation"), "linked_at": at} for a, b, relation in edges]
+        rows = [
+            {
+                "project": self._db.project,
+                "from_kind": a.kind,
+                "from_id": a.id,
+                "to_kind": b.kind,
+                "to_id": b.id,
+                "relation": bounds.name(relation, "relation"),
+                "linked_at": at,
+            }
+            for a, b, relation in edges
+        ]
         for row in rows:
             for field in ("from_kind", "from_id", "to_kind", "to_id"):
                 bounds.name(str(row[field]), field)
@@ -54,8 +64,17 @@ class Lineage:
                 insert = self._db.insert(lineage).values(row).on_conflict_do_nothing().returning(lineage.c.linked_at)
                 if conn.execute(insert).first() is not None:
                     made += 1
-                    record(conn, self._db.project, at, actor, "link", f"{row['to_kind']}/{row['to_id']}", None,
-                           f"{row['from_kind']}/{row['from_id']}", str(row["relation"]))
+                    record(
+                        conn,
+                        self._db.project,
+                        at,
+                        actor,
+                        "link",
+                        f"{row['to_kind']}/{row['to_id']}",
+                        None,
+                        f"{row['from_kind']}/{row['from_id']}",
+                        str(row["relation"]),
+                    )
         return made
 
     def upstream(self, thing: Thing, *, depth: int | None = None, limit: int = 10_000) -> tuple[Edge, ...]:
@@ -77,13 +96,18 @@ class Lineage:
         # UNION keeps each thing once, so a cycle ends the recursion instead of feeding it
         seen = sa.select(sa.literal(thing.kind).label("kind"), sa.literal(thing.id).label("id")).cte("seen", True)
         seen = seen.union(sa.select(*far).where(mine, near[0] == seen.c.kind, near[1] == seen.c.id))
-        found = sa.select(*source, *to, edge.relation, edge.linked_at).join(
-            seen, sa.and_(near[0] == seen.c.kind, near[1] == seen.c.id)).where(mine)
+        found = (
+            sa.select(*source, *to, edge.relation, edge.linked_at)
+            .join(seen, sa.and_(near[0] == seen.c.kind, near[1] == seen.c.id))
+            .where(mine)
+        )
         with self._db.read() as conn:
             rows = conn.execute(found.limit(bounds.page_size(limit, 100_000) + 1)).all()
         if len(rows) > limit:
-            raise Invalid(f"the lineage of {thing.kind} {thing.id!r} has more than {limit} edges.",
-                          hint="Ask for the lineage of something nearer, or with a larger limit.")
+            raise Invalid(
+                f"the lineage of {thing.kind} {thing.id!r} has more than {limit} edges.",
+                hint="Ask for the lineage of something nearer, or with a larger limit.",
+            )
         return sorted(Edge(Thing(r[0], r[1]), Thing(r[2], r[3]), r[4], r[5]) for r in rows)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from fivefold.catalog.database import Database, translated
+from fivefold.catalog.database import Database, begin_sqlite, translated
 from fivefold.catalog.migrations import REVISIONS, VERSION_TABLE
 from fivefold.core.errors import Unsupported
 
@@ -21,7 +21,7 @@ def migrate(database: Database) -> None:
     Raises Unsupported when the database is of a revision this version does not know.
     """
     with translated(database.engine):
-        with database.engine.connect() as conn, conn.begin():
+        with database.read() as conn:
             found = current_revision(conn)
         if found == REVISIONS[-1]:
             return
@@ -43,18 +43,20 @@ def current_revision(conn: sa.Connection) -> str | None:
 
 def _refuse_newer(found: str | None) -> None:
     if found is not None and found not in REVISIONS:
-        raise Unsupported(f"the catalog is of schema {found!r}, this fivefold knows up to {REVISIONS[-1]!r}.",
-                          hint="It was written by a newer version: upgrade with pip install -U fivefold.")
+        raise Unsupported(
+            f"the catalog is of schema {found!r}, this fivefold knows up to {REVISIONS[-1]!r}.",
+            hint="It was written by a newer version: upgrade with pip install -U fivefold.",
+        )
 
 
 @contextlib.contextmanager
 def _alone(database: Database) -> Iterator[sa.Connection]:
-    with database.engine.connect() as conn:
-        conn.info["begin"] = "BEGIN IMMEDIATE"
-        with conn.begin():
-            if not database.lite:
-                conn.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
-            yield conn
+    with database.engine.connect() as conn, conn.begin():
+        if database.lite:
+            begin_sqlite(conn, "BEGIN IMMEDIATE")
+        else:
+            conn.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
+        yield conn
 
 
 def _upgrade(conn: sa.Connection) -> None:

@@ -45,10 +45,15 @@ def points_of(metrics: Iterable[Metric]) -> tuple[Metric, ...]:
     for key in {metric.key for metric in given}:
         bounds.name(key, "metric")
     for metric in given:
-        if not isinstance(metric.value, float | int) or not -_MOST <= metric.step < _MOST or (
-                metric.time is not None and not -_MOST <= metric.time < _MOST):
-            raise Invalid(f"metric {metric.key!r}: value {metric.value!r} at step {metric.step!r}, time "
-                          f"{metric.time!r} is not accepted (a number; step and time of 64 bits).")
+        if (
+            not isinstance(metric.value, float | int)
+            or not -_MOST <= metric.step < _MOST
+            or (metric.time is not None and not -_MOST <= metric.time < _MOST)
+        ):
+            raise Invalid(
+                f"metric {metric.key!r}: value {metric.value!r} at step {metric.step!r}, time "
+                f"{metric.time!r} is not accepted (a number; step and time of 64 bits)."
+            )
     return given
 
 
@@ -60,15 +65,29 @@ class RunLog:
         engine, bind = database.engine, sa.bindparam
         self._add_point = Prepared(engine, sa.insert(points))
         upsert = database.insert(latest_metrics)
-        self._set_latest = Prepared(engine, upsert.on_conflict_do_update(
-            index_elements=["project", "key", "run_id"], set_={"value": upsert.excluded.value}))
+        self._set_latest = Prepared(
+            engine,
+            upsert.on_conflict_do_update(
+                index_elements=["project", "key", "run_id"], set_={"value": upsert.excluded.value}
+            ),
+        )
         upsert = database.insert(labels)
-        self._set_label = Prepared(engine, upsert.on_conflict_do_update(
-            index_elements=["project", "space", "key", "run_id"], set_={"value": upsert.excluded.value}))
+        self._set_label = Prepared(
+            engine,
+            upsert.on_conflict_do_update(
+                index_elements=["project", "space", "key", "run_id"], set_={"value": upsert.excluded.value}
+            ),
+        )
         mine = sa.and_(runs.c.project == bind("of_project"), runs.c.id == bind("of_id"))
         self._read = Prepared(engine, sa.select(runs.c.points, runs.c.params, runs.c.tags, runs.c.metrics).where(mine))
-        self._update = Prepared(engine, sa.update(runs).where(mine).values(
-            points=bind("to_points"), params=bind("to_params"), tags=bind("to_tags"), metrics=bind("to_metrics")))
+        self._update = Prepared(
+            engine,
+            sa.update(runs)
+            .where(mine)
+            .values(
+                points=bind("to_points"), params=bind("to_params"), tags=bind("to_tags"), metrics=bind("to_metrics")
+            ),
+        )
 
     def read(self, conn: sa.Connection, id: str) -> Held:
         """What a run holds; raises NotFound."""
@@ -87,44 +106,93 @@ class RunLog:
             return
         for param, value in entry.params.items():
             if held.params.get(param, value) != value:
-                raise Conflict(f"run {id!r}: param {param!r} is {held.params[param]!r} already, not {value!r}.",
-                               hint="A param never changes: log a tag, or start another run.")
+                raise Conflict(
+                    f"run {id!r}: param {param!r} is {held.params[param]!r} already, not {value!r}.",
+                    hint="A param never changes: log a tag, or start another run.",
+                )
         at = self._db.clock()
         latest = _newer(held.metrics, entry.metrics, at)
         if len(held.metrics) + len(latest) > MOST_KEYS and len(held.metrics | latest) > MOST_KEYS:
             raise Invalid(f"run {id!r} would have more than {MOST_KEYS} different metrics.")
-        self._add_point.many(conn, [
-            {"project": self._db.project, "run_id": id, "key": m.key, "number": held.points + i,
-             "value": _finite(m.value), "step": m.step, "time": at if m.time is None else m.time, "lower": m.lower,
-             "upper": m.upper} for i, m in enumerate(entry.metrics)])
-        self._set_latest.many(conn, [
-            {"project": self._db.project, "key": key, "run_id": id, "value": _finite(last.value)}
-            for key, last in latest.items()])
+        self._add_point.many(
+            conn,
+            [
+                {
+                    "project": self._db.project,
+                    "run_id": id,
+                    "key": m.key,
+                    "number": held.points + i,
+                    "value": _finite(m.value),
+                    "step": m.step,
+                    "time": at if m.time is None else m.time,
+                    "lower": m.lower,
+                    "upper": m.upper,
+                }
+                for i, m in enumerate(entry.metrics)
+            ],
+        )
+        self._set_latest.many(
+            conn,
+            [
+                {"project": self._db.project, "key": key, "run_id": id, "value": _finite(last.value)}
+                for key, last in latest.items()
+            ],
+        )
         for space, old, new in (("params", held.params, entry.params), ("tags", held.tags, entry.tags)):
-            self._set_label.many(conn, [
-                {"project": self._db.project, "space": space, "key": key, "run_id": id, "value": value}
-                for key, value in new.items() if old.get(key) != value])
-        self.write(conn, id, Held(held.points + len(entry.metrics), held.params | entry.params,
-                                  held.tags | entry.tags, held.metrics | latest))
+            self._set_label.many(
+                conn,
+                [
+                    {"project": self._db.project, "space": space, "key": key, "run_id": id, "value": value}
+                    for key, value in new.items()
+                    if old.get(key) != value
+                ],
+            )
+        self.write(
+            conn,
+            id,
+            Held(
+                held.points + len(entry.metrics),
+                held.params | entry.params,
+                held.tags | entry.tags,
+                held.metrics | latest,
+            ),
+        )
 
     def write(self, conn: sa.Connection, id: str, held: Held) -> None:
         """Sets what a run holds."""
         self._update.run(
-            conn, of_project=self._db.project, of_id=id, to_points=held.points, to_metrics=pack(held.metrics),
+            conn,
+            of_project=self._db.project,
+            of_id=id,
+            to_points=held.points,
+            to_metrics=pack(held.metrics),
             to_params=bounds.document(held.params, f"params of run {id!r}"),
-            to_tags=bounds.document(held.tags, f"tags of run {id!r}"))
+            to_tags=bounds.document(held.tags, f"tags of run {id!r}"),
+        )
 
     def _first_delivery(self, conn: sa.Connection, id: str, entry: Entry, key: str) -> bool:
         digest = hashlib.sha256(msgspec.msgpack.encode(entry)).hexdigest()
-        held = conn.execute(sa.select(deliveries.c.digest).where(
-            deliveries.c.project == self._db.project, deliveries.c.run_id == id, deliveries.c.key == key)).scalar()
+        held = conn.execute(
+            sa.select(deliveries.c.digest).where(
+                deliveries.c.project == self._db.project, deliveries.c.run_id == id, deliveries.c.key == key
+            )
+        ).scalar()
         if held is None:
-            conn.execute(sa.insert(deliveries), {
-                "project": self._db.project, "run_id": id, "key": key, "digest": digest,
-                "received_at": self._db.clock()})
+            conn.execute(
+                sa.insert(deliveries),
+                {
+                    "project": self._db.project,
+                    "run_id": id,
+                    "key": key,
+                    "digest": digest,
+                    "received_at": self._db.clock(),
+                },
+            )
         elif held != digest:
-            raise Conflict(f"run {id!r}: the idempotency key {key!r} was used for other values before.",
-                           hint="Use a fresh key for each call, and the same one only to repeat it.")
+            raise Conflict(
+                f"run {id!r}: the idempotency key {key!r} was used for other values before.",
+                hint="Use a fresh key for each call, and the same one only to repeat it.",
+            )
         return held is None
 
 

@@ -57,6 +57,8 @@ class Run(msgspec.Struct, frozen=True):
 
 _pack = msgspec.msgpack.Encoder().encode
 _unpack = msgspec.msgpack.Decoder(dict[str, Latest]).decode
+_unpack_raw = msgspec.msgpack.Decoder(dict[str, msgspec.Raw]).decode
+_latest = msgspec.msgpack.Decoder(Latest).decode
 _strings = msgspec.json.Decoder(dict[str, str]).decode
 NO_METRICS = _pack({})
 COLUMNS = tuple(runs.c[field] for field in Run.__struct_fields__)
@@ -75,17 +77,25 @@ def status_at(now: int) -> sa.ColumnElement[str]:
 def select_runs(now: int, *, metrics: bool = True) -> sa.Select[Any]:
     """SELECT of the columns `from_row` reads; without `metrics` their document is not read from disk."""
     columns: Sequence[Any] = [
-        status_at(now).label("status") if column is runs.c.status
-        else sa.null().label("metrics") if column is runs.c.metrics and not metrics
-        else column for column in COLUMNS]
+        status_at(now).label("status")
+        if column is runs.c.status
+        else sa.null().label("metrics")
+        if column is runs.c.metrics and not metrics
+        else column
+        for column in COLUMNS
+    ]
     return sa.select(*columns)
 
 
 def from_row(row: Sequence[Any], wanted: frozenset[str] | None = None) -> Run:
     """A Run from the columns of `select_runs`; of `wanted`, when given, only these metrics."""
-    found = {} if row[-1] is None else _unpack(row[-1])
-    if wanted is not None:
-        found = {key: found[key] for key in found if key in wanted}
+    if row[-1] is None:
+        found = {}
+    elif wanted is None:
+        found = _unpack(row[-1])
+    else:
+        # what is not wanted is skipped over, not decoded
+        found = {key: _latest(raw) for key, raw in _unpack_raw(row[-1]).items() if key in wanted}
     fields: Any = (*row[:-3], _strings(row[-3]), _strings(row[-2]), found)
     return Run(*fields)
 

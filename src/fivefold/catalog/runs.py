@@ -27,6 +27,8 @@ from fivefold.catalog.tables import labels, runs
 from fivefold.core.errors import Conflict, Invalid, NotFound
 from fivefold.core.time import DAY
 
+__all__ = ["Metric", "Run", "Runs"]
+
 MOST_METRICS = 10_000
 LEASE = DAY
 
@@ -38,9 +40,18 @@ class Runs:
         self._db = database
         self._log = RunLog(database)
 
-    def create(self, id: str, kind: str, name: str, *, params: Mapping[str, str] | None = None,
-               tags: Mapping[str, str] | None = None, started_at: int | None = None, lease_us: int = LEASE,
-               actor: str = "") -> Run:
+    def create(
+        self,
+        id: str,
+        kind: str,
+        name: str,
+        *,
+        params: Mapping[str, str] | None = None,
+        tags: Mapping[str, str] | None = None,
+        started_at: int | None = None,
+        lease_us: int = LEASE,
+        actor: str = "",
+    ) -> Run:
         """Starts a run under an id of the caller's choice; the same id, kind and name again return the run.
 
         A run whose lease is neither renewed nor finished in `lease_us` counts as killed. Raises Conflict when the id is
@@ -53,15 +64,31 @@ class Runs:
             found = self._find(conn, id)
             if found is not None:
                 if (found.kind, found.name) != (kind, name):
-                    raise Conflict(f"run {id!r} is {found.kind} {found.name!r}, not {kind} {name!r}.",
-                                   hint="Use a fresh id for each run.")
+                    raise Conflict(
+                        f"run {id!r} is {found.kind} {found.name!r}, not {kind} {name!r}.",
+                        hint="Use a fresh id for each run.",
+                    )
                 return found
             at = self._db.clock()
             started = at if started_at is None else started_at
-            conn.execute(sa.insert(runs), {
-                "project": self._db.project, "id": id, "kind": kind, "name": name, "status": RUNNING, "error": "",
-                "actor": actor, "started_at": started, "lease_until": at + lease_us, "points": 0, "params": "{}",
-                "tags": "{}", "metrics": NO_METRICS})
+            conn.execute(
+                sa.insert(runs),
+                {
+                    "project": self._db.project,
+                    "id": id,
+                    "kind": kind,
+                    "name": name,
+                    "status": RUNNING,
+                    "error": "",
+                    "actor": actor,
+                    "started_at": started,
+                    "lease_until": at + lease_us,
+                    "points": 0,
+                    "params": "{}",
+                    "tags": "{}",
+                    "metrics": NO_METRICS,
+                },
+            )
             if given.params or given.tags:
                 self._log.append(conn, id, given, "")
             record(conn, self._db.project, at, actor, "create", f"run/{id}", None, RUNNING)
@@ -69,8 +96,15 @@ class Runs:
         assert made is not None
         return made
 
-    def log(self, id: str, *, metrics: Iterable[Metric] = (), params: Mapping[str, str] | None = None,
-            tags: Mapping[str, str] | None = None, key: str = "") -> None:
+    def log(
+        self,
+        id: str,
+        *,
+        metrics: Iterable[Metric] = (),
+        params: Mapping[str, str] | None = None,
+        tags: Mapping[str, str] | None = None,
+        key: str = "",
+    ) -> None:
         """Adds metrics, params and tags, all or none; once only for a given idempotency `key`.
 
         A metric's latest value is that of its greatest (step, time), the last logged among equals. Logging to a run
@@ -79,8 +113,10 @@ class Runs:
         """
         points = points_of(metrics)
         if len(points) > MOST_METRICS:
-            raise Invalid(f"{len(points)} metrics in one call are too many (at most {MOST_METRICS}).",
-                          hint="Log them in several calls.")
+            raise Invalid(
+                f"{len(points)} metrics in one call are too many (at most {MOST_METRICS}).",
+                hint="Log them in several calls.",
+            )
         entry = Entry(points, checked_labels(dict(params or {}), "param"), checked_labels(dict(tags or {}), "tag"))
         if key:
             bounds.name(key, "idempotency key")
@@ -94,9 +130,14 @@ class Runs:
             if key in held.tags:
                 kept = {name: value for name, value in held.tags.items() if name != key}
                 self._log.write(conn, id, held._replace(tags=kept))
-                conn.execute(sa.delete(labels).where(
-                    labels.c.project == self._db.project, labels.c.space == "tags", labels.c.key == key,
-                    labels.c.run_id == id))
+                conn.execute(
+                    sa.delete(labels).where(
+                        labels.c.project == self._db.project,
+                        labels.c.space == "tags",
+                        labels.c.key == key,
+                        labels.c.run_id == id,
+                    )
+                )
 
     def renew(self, id: str, *, lease_us: int = LEASE) -> Run:
         """A sign of life: the lease runs anew, and a run given up as killed runs again.
@@ -110,8 +151,9 @@ class Runs:
             self._update(conn, id, status=RUNNING, ended_at=None, lease_until=self._db.clock() + lease_us)
             return self._get(conn, id)
 
-    def finish(self, id: str, *, status: str = FINISHED, error: str = "", ended_at: int | None = None,
-               actor: str = "") -> Run:
+    def finish(
+        self, id: str, *, status: str = FINISHED, error: str = "", ended_at: int | None = None, actor: str = ""
+    ) -> Run:
         """Ends a run as finished, failed or killed; the same again does nothing.
 
         Raises Conflict when it ended otherwise before (one given up as killed may still finish), NotFound, Invalid.
@@ -134,10 +176,16 @@ class Runs:
         """Writes down as killed every run whose lease is over, ended when the lease did; gives their ids."""
         with self._db.write("runs") as conn:
             at = self._db.clock()
-            found = conn.execute(
-                sa.update(runs).values(status=KILLED, ended_at=runs.c.lease_until).where(
-                    runs.c.project == self._db.project, runs.c.status == RUNNING, runs.c.lease_until <= at
-                ).returning(runs.c.id)).scalars().all()
+            found = (
+                conn.execute(
+                    sa.update(runs)
+                    .values(status=KILLED, ended_at=runs.c.lease_until)
+                    .where(runs.c.project == self._db.project, runs.c.status == RUNNING, runs.c.lease_until <= at)
+                    .returning(runs.c.id)
+                )
+                .scalars()
+                .all()
+            )
             for id in found:
                 record(conn, self._db.project, at, "", "finish", f"run/{id}", RUNNING, KILLED, "the lease was over")
         return tuple(sorted(found))
@@ -168,8 +216,9 @@ class Runs:
         return found
 
     def _find(self, conn: sa.Connection, id: str) -> Run | None:
-        row = conn.execute(select_runs(self._db.clock()).where(
-            runs.c.project == self._db.project, runs.c.id == id)).first()
+        row = conn.execute(
+            select_runs(self._db.clock()).where(runs.c.project == self._db.project, runs.c.id == id)
+        ).first()
         return from_row(row) if row else None
 
     def _update(self, conn: sa.Connection, id: str, **values: Any) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 import sqlalchemy as sa
 
@@ -19,7 +21,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     source: str
     number: int
     digest: str
-    parts: Json
+    parts: Any
     recorded_at: int
 
 
@@ -45,10 +47,19 @@ class Snapshots:
             if last is not None and last.digest == digest:
                 return _from_row(last)
             made = Snapshot(source, last.number + 1 if last else 1, digest, parts, self._db.clock())
-            conn.execute(sa.insert(snapshots), {"project": self._db.project, **msgspec.structs.asdict(made),
-                                                "parts": written})
-            record(conn, self._db.project, made.recorded_at, actor, "snapshot", f"source/{source}",
-                   last.digest if last else None, digest)
+            conn.execute(
+                sa.insert(snapshots), {"project": self._db.project, **msgspec.structs.asdict(made), "parts": written}
+            )
+            record(
+                conn,
+                self._db.project,
+                made.recorded_at,
+                actor,
+                "snapshot",
+                f"source/{source}",
+                last.digest if last else None,
+                digest,
+            )
         return made
 
     def latest(self, source: str) -> Snapshot | None:
@@ -62,10 +73,17 @@ class Snapshots:
         with self._db.read() as conn:
             row = conn.execute(self._of(source).where(snapshots.c.digest == digest).limit(1)).first()
             if row is None:
-                have = conn.execute(sa.select(snapshots.c.source).distinct().where(
-                    snapshots.c.project == self._db.project)).scalars().all()
-                raise NotFound(f"no snapshot {digest!r} of the source {source!r}.",
-                               hint="" if source in have else did_you_mean(source, have))
+                have = (
+                    conn.execute(
+                        sa.select(snapshots.c.source).distinct().where(snapshots.c.project == self._db.project)
+                    )
+                    .scalars()
+                    .all()
+                )
+                raise NotFound(
+                    f"no snapshot {digest!r} of the source {source!r}.",
+                    hint="" if source in have else did_you_mean(source, have),
+                )
         return _from_row(row)
 
     def history(self, source: str, limit: int = 100) -> tuple[Snapshot, ...]:
@@ -75,8 +93,11 @@ class Snapshots:
         return tuple(map(_from_row, rows))
 
     def _of(self, source: str) -> sa.Select[tuple[object, ...]]:
-        return sa.select(*_COLUMNS).where(snapshots.c.project == self._db.project, snapshots.c.source == source
-                                          ).order_by(snapshots.c.number.desc())
+        return (
+            sa.select(*_COLUMNS)
+            .where(snapshots.c.project == self._db.project, snapshots.c.source == source)
+            .order_by(snapshots.c.number.desc())
+        )
 
 
 def _from_row(row: sa.Row[tuple[object, ...]]) -> Snapshot:

@@ -23,7 +23,7 @@ class Version(msgspec.Struct, frozen=True):
     key: str
     run_id: str | None
     artifact: str
-    info: Json
+    info: Any
     created_at: int
     actor: str
 
@@ -37,8 +37,9 @@ class Versions:
     def __init__(self, database: Database) -> None:
         self._db = database
 
-    def register(self, model: str, key: str, *, artifact: str, run_id: str | None = None, info: Json = None,
-                 actor: str = "") -> Version:
+    def register(
+        self, model: str, key: str, *, artifact: str, run_id: str | None = None, info: Json = None, actor: str = ""
+    ) -> Version:
         """The version of `model` with this key: the one there is, else a new one under the next number.
 
         Raises NotFound for the run, Conflict when the key is there with another artifact: the same inputs made another
@@ -51,16 +52,34 @@ class Versions:
             row = conn.execute(self._of(model).where(versions.c.key == key)).first()
             if row is not None:
                 return _same(_from_row(row), artifact)
-            if run_id is not None and conn.execute(sa.select(runs.c.id).where(
-                    runs.c.project == self._db.project, runs.c.id == run_id)).first() is None:
+            if (
+                run_id is not None
+                and conn.execute(
+                    sa.select(runs.c.id).where(runs.c.project == self._db.project, runs.c.id == run_id)
+                ).first()
+                is None
+            ):
                 raise NotFound(f"no run {run_id!r} in the project {self._db.project!r}.")
-            last = conn.execute(sa.select(sa.func.max(versions.c.number)).where(
-                versions.c.project == self._db.project, versions.c.model == model)).scalar()
+            last = conn.execute(
+                sa.select(sa.func.max(versions.c.number)).where(
+                    versions.c.project == self._db.project, versions.c.model == model
+                )
+            ).scalar()
             made = Version(model, (last or 0) + 1, key, run_id, artifact, info, self._db.clock(), actor)
-            conn.execute(sa.insert(versions), {"project": self._db.project, **msgspec.structs.asdict(made),
-                                               "info": written})
-            record(conn, self._db.project, made.created_at, actor, "register", f"model/{model}", None, key,
-                   f"version {made.number}, artifact {artifact}")
+            conn.execute(
+                sa.insert(versions), {"project": self._db.project, **msgspec.structs.asdict(made), "info": written}
+            )
+            record(
+                conn,
+                self._db.project,
+                made.created_at,
+                actor,
+                "register",
+                f"model/{model}",
+                None,
+                key,
+                f"version {made.number}, artifact {artifact}",
+            )
         return made
 
     def get(self, model: str, number: int) -> Version:
@@ -83,15 +102,22 @@ class Versions:
         if before is not None:
             found = found.where(versions.c.number < before)
         with self._db.read() as conn:
-            rows = conn.execute(found.order_by(versions.c.created_at.desc(), versions.c.model, versions.c.number.desc())
-                                .limit(bounds.page_size(limit, 10_000))).all()
+            rows = conn.execute(
+                found.order_by(versions.c.created_at.desc(), versions.c.model, versions.c.number.desc()).limit(
+                    bounds.page_size(limit, 10_000)
+                )
+            ).all()
         return tuple(map(_from_row, rows))
 
     def models(self) -> dict[str, int]:
         """Every model that has versions, with its newest number."""
         with self._db.read() as conn:
-            rows = conn.execute(sa.select(versions.c.model, sa.func.max(versions.c.number)).where(
-                versions.c.project == self._db.project).group_by(versions.c.model).order_by(versions.c.model)).all()
+            rows = conn.execute(
+                sa.select(versions.c.model, sa.func.max(versions.c.number))
+                .where(versions.c.project == self._db.project)
+                .group_by(versions.c.model)
+                .order_by(versions.c.model)
+            ).all()
         return {row[0]: row[1] for row in rows}
 
     def _of(self, model: str | None) -> sa.Select[Any]:
@@ -101,15 +127,24 @@ class Versions:
 
 def _same(held: Version, artifact: str) -> Version:
     if held.artifact != artifact:
-        raise Conflict(f"version {held.number} of {held.model!r} has the same inputs (key {held.key}) but the artifact "
-                       f"{held.artifact}, not {artifact}.",
-                       hint="The training is not repeatable: fix its seed and threads, or add what differs to its key.")
+        raise Conflict(
+            f"version {held.number} of {held.model!r} has the same inputs (key {held.key}) but the artifact "
+            f"{held.artifact}, not {artifact}.",
+            hint="The training is not repeatable: fix its seed and threads, or add what differs to its key.",
+        )
     return held
 
 
 def _missing(conn: sa.Connection, project: str, model: str, number: str) -> NotFound:
-    have = conn.execute(sa.select(versions.c.number).where(
-        versions.c.project == project, versions.c.model == model).order_by(versions.c.number)).scalars().all()
+    have = (
+        conn.execute(
+            sa.select(versions.c.number)
+            .where(versions.c.project == project, versions.c.model == model)
+            .order_by(versions.c.number)
+        )
+        .scalars()
+        .all()
+    )
     if have:
         return NotFound.named(f"version of {model!r}", number, map(str, have))
     models = conn.execute(sa.select(versions.c.model).distinct().where(versions.c.project == project)).scalars().all()

@@ -25,11 +25,14 @@ if TYPE_CHECKING:
 
 def add_to(app: typer.Typer) -> None:
     """Register these commands."""
-    for command in (init, plan, apply):
-        app.command(rich_help_panel="Project")(command)
+    register = app.command(rich_help_panel="Project")
+    register(init)
+    register(plan)
+    register(apply)
     app.command("list", rich_help_panel="Project")(list_)
-    for command in (infer, quarantine, demo):
-        app.command(rich_help_panel="Project")(command)
+    register(infer)
+    register(quarantine)
+    register(demo)
 
 
 def init(

@@ -6,10 +6,12 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from fivefold.core.errors import Invalid
 
-Json = None | bool | int | float | str | Sequence["Json"] | Mapping[str, "Json"]
+Json = Any
+"""What JSON can hold: null, booleans, numbers, texts, lists, and objects with text keys."""
 
 _EXACT = 2**53
 

@@ -71,7 +71,7 @@ def _describe(function: Callable[..., Any], seen: dict[int, int]) -> Json:
     globals_: dict[str, Any] = getattr(function, "__globals__", {})
     closure = inspect.getclosurevars(function)
     names = {**closure.globals, **closure.nonlocals}
-    code: types.CodeType = function.__code__  # type: ignore[attr-defined]
+    code: types.CodeType = function.__code__
     for name in _nested_names(code):
         if name in globals_:
             names.setdefault(name, globals_[name])

@@ -61,8 +61,11 @@ def aliases(model: Model, types: Schema) -> dict[str, str]:
             found.setdefault(aggregate.name, set()).add(full)
             if aggregate.fn == "last" and aggregate.column and aggregate.ago is None:
                 found.setdefault(aggregate.column, set()).add(full)
-    return {short: short if short in exact else next(iter(full)) for short, full in found.items()
-            if short in exact or len(full) == 1}
+    return {
+        short: short if short in exact else next(iter(full))
+        for short, full in found.items()
+        if short in exact or len(full) == 1
+    }
 
 
 def errors_of(model: Model, schemas: Mapping[str, Schema]) -> list[FivefoldError]:

@@ -96,7 +96,7 @@ def column_lineage(sql: str, schemas: Mapping[str, Schema], where: str = "view")
     from sqlglot.optimizer.qualify import qualify
 
     used = tables_used(sql, where)
-    shapes = {t: {c: duckdb_name(k) for c, k in schemas[t].items()} for t in used if t in schemas}
+    shapes: dict[str, object] = {t: {c: duckdb_name(k) for c, k in schemas[t].items()} for t in used if t in schemas}
     tree = qualify(parse_view(sql, where), schema=shapes, dialect="duckdb", validate_qualify_columns=False)
     out: dict[str, frozenset[Column]] = {}
     for name in tree.named_selects:

@@ -26,7 +26,8 @@ class Check(msgspec.Struct, frozen=True):
     """An expectation on a source.
 
     `rule` is one of `row` (an SQL expression that must not be false on any row; null passes, as in SQL's CHECK),
-    `typed`, `unique`, `nulls`, `rows` and `fresh`; the last three speak of a partition as a whole and cannot quarantine.
+    `typed`, `unique`, `nulls`, `rows` and `fresh`; the last three speak of a partition as a whole and cannot
+    quarantine.
     """
 
     rule: str
@@ -47,7 +48,9 @@ class Check(msgspec.Struct, frozen=True):
                 hint=did_you_mean(str(self.on_fail), [str(o) for o in OnFail]),
             ) from None
         if self.rule == "typed" and self.on_fail == OnFail.WARN:
-            raise Invalid("check 'types': a value of the wrong type cannot be kept.", hint="Use 'fail' or 'quarantine'.")
+            raise Invalid(
+                "check 'types': a value of the wrong type cannot be kept.", hint="Use 'fail' or 'quarantine'."
+            )
         if self.rule in ("nulls", "rows", "fresh") and self.on_fail is OnFail.QUARANTINE:
             raise Invalid(
                 f"check {self.name!r}: {self.rule} speaks of the whole partition, so no single row can be quarantined.",

@@ -40,9 +40,11 @@ def source_columns(project: Project, schemas: Schemas) -> Iterator[FivefoldError
             column = getattr(source, role)
             if column is not None and column not in schema:
                 yield _unknown(column, source, schema, f"{role}=")
-        if source.time in schema and schema[source.time] is not Type.TIMESTAMP:
-            yield Invalid(f"{source.ref}: time={source.time!r} is {schema[source.time]}, not a timestamp.",
-                          hint=f"Cast it in a view: cast({source.time} as timestamp).")
+        if source.time and schema.get(source.time, Type.TIMESTAMP) is not Type.TIMESTAMP:
+            yield Invalid(
+                f"{source.ref}: time={source.time!r} is {schema[source.time]}, not a timestamp.",
+                hint=f"Cast it in a view: cast({source.time} as timestamp).",
+            )
 
 
 def checks(project: Project, schemas: Schemas) -> Iterator[FivefoldError]:
@@ -78,11 +80,17 @@ def stream_history(project: Project, schemas: Schemas) -> Iterator[FivefoldError
             if column not in have:
                 yield _unknown(column, stream.history, have, f"history of {stream.ref}")
             elif have[column] is not kind:
-                yield Invalid(f"{stream.ref}: column {column!r} is {kind}, but {have[column]} in its history "
-                              f"{stream.history.ref}.", hint="Give both the same type.")
+                yield Invalid(
+                    f"{stream.ref}: column {column!r} is {kind}, but {have[column]} in its history "
+                    f"{stream.history.ref}.",
+                    hint="Give both the same type.",
+                )
         if stream.history.time != stream.time:
-            yield Invalid(f"{stream.ref} has time={stream.time!r}, its history {stream.history.ref} has "
-                          f"time={stream.history.time!r}.", hint="Both must name the same event time.")
+            yield Invalid(
+                f"{stream.ref} has time={stream.time!r}, its history {stream.history.ref} has "
+                f"time={stream.history.time!r}.",
+                hint="Both must name the same event time.",
+            )
 
 
 def feature_views(project: Project, schemas: Schemas) -> Iterator[FivefoldError]:
@@ -98,8 +106,10 @@ def feature_views(project: Project, schemas: Schemas) -> Iterator[FivefoldError]
         if schema is None:
             continue
         if rows.time is None:
-            yield Invalid(f"{view.ref}: {rows.ref} has no event time, so no window can be cut.",
-                          hint=f"Declare time= on {rows.ref}.")
+            yield Invalid(
+                f"{view.ref}: {rows.ref} has no event time, so no window can be cut.",
+                hint=f"Declare time= on {rows.ref}.",
+            )
         for key in view.entity.key:
             if key not in schema:
                 yield _unknown(key, rows, schema, f"{view.ref}, key of {view.entity.ref}")
@@ -110,8 +120,10 @@ def feature_views(project: Project, schemas: Schemas) -> Iterator[FivefoldError]
             elif item.column not in schema:
                 yield _unknown(item.column, rows, schema, f"{view.ref}.{item.name}")
             elif item.numbers_only and schema[item.column] not in (Type.INT64, Type.FLOAT64, Type.BOOL):
-                yield Invalid(f"{view.ref}.{item.name}: {item.fn} of {item.column!r}, which is {schema[item.column]}.",
-                              hint="Aggregate a number, or use count, distinct, first or last.")
+                yield Invalid(
+                    f"{view.ref}.{item.name}: {item.fn} of {item.column!r}, which is {schema[item.column]}.",
+                    hint="Aggregate a number, or use count, distinct, first or last.",
+                )
 
 
 def models(project: Project, schemas: Schemas) -> Iterator[FivefoldError]:
@@ -121,8 +133,10 @@ def models(project: Project, schemas: Schemas) -> Iterator[FivefoldError]:
         if schema is None:
             continue
         if rows.time is None:
-            yield Invalid(f"{model.ref}: its target's source {rows.ref} has no event time, so features have no moment.",
-                          hint=f"Declare time= on {rows.ref}.")
+            yield Invalid(
+                f"{model.ref}: its target's source {rows.ref} has no event time, so features have no moment.",
+                hint=f"Declare time= on {rows.ref}.",
+            )
         try:
             parse(target.label, schema, f"{model.ref}, label")
         except FivefoldError as e:
@@ -130,7 +144,7 @@ def models(project: Project, schemas: Schemas) -> Iterator[FivefoldError]:
         for role, column in (("known", target.known), ("group", target.group)):
             if column is not None and column not in schema:
                 yield _unknown(column, rows, schema, f"{model.ref}, {role}=")
-        if target.known in schema and schema[target.known] is not Type.TIMESTAMP:
+        if target.known and schema.get(target.known, Type.TIMESTAMP) is not Type.TIMESTAMP:
             yield Invalid(f"{model.ref}: known={target.known!r} is {schema[target.known]}, not a timestamp.")
         for view, _ in chosen(model.features).values():
             for key in view.entity.key:
@@ -141,8 +155,11 @@ def models(project: Project, schemas: Schemas) -> Iterator[FivefoldError]:
                 if item.name not in schema:
                     yield _unknown(item.name, rows, schema, f"{model.ref}, {item.ref}")
                 elif not _fits(schema[item.name], item.type):
-                    yield Invalid(f"{model.ref}: {item.ref} is {item.type}, but {rows.ref} has {item.name!r} as "
-                                  f"{schema[item.name]}.", hint="Give both the same type.")
+                    yield Invalid(
+                        f"{model.ref}: {item.ref} is {item.type}, but {rows.ref} has {item.name!r} as "
+                        f"{schema[item.name]}.",
+                        hint="Give both the same type.",
+                    )
         yield from feature_names.errors_of(model, schemas)
         if isinstance(model.split, GroupSplit) and model.split.by not in schema:
             yield _unknown(model.split.by, rows, schema, f"{model.ref}, split by=")
@@ -173,8 +190,11 @@ def leaks(project: Project, schemas: Schemas) -> Iterator[FivefoldError]:
             if isinstance(item, Request) and item.name in schema:
                 shared = ancestry.of(rows.name, item.name) & secret
                 if shared:
-                    yield Invalid(f"{model.ref}: {item.ref} leaks the label: both are made of {_listed(shared)}, known "
-                                  f"only at {target.known or 'the outcome'}.", hint="Take it out of the features.")
+                    yield Invalid(
+                        f"{model.ref}: {item.ref} leaks the label: both are made of {_listed(shared)}, known "
+                        f"only at {target.known or 'the outcome'}.",
+                        hint="Take it out of the features.",
+                    )
         known = ancestry.of(rows.name, target.known) if target.known else set()
         for name, (view, aggregate) in chosen(model.features).items():
             source = rows_of(view.source)
@@ -184,9 +204,11 @@ def leaks(project: Project, schemas: Schemas) -> Iterator[FivefoldError]:
             safe = bool(known) and ancestry.of(source.name, source.time) >= known
             if shared and not safe:
                 when = f"known only at {target.known!r}" if target.known else "known only with the label"
-                yield Invalid(f"{model.ref}: feature {name!r} could see the future: it is made of {_listed(shared)}, "
-                              f"{when}, but its rows count from {source.time!r} of {source.ref} on.",
-                              hint=f"Give it a source whose time is {target.known or 'when the value is known'!r}.")
+                yield Invalid(
+                    f"{model.ref}: feature {name!r} could see the future: it is made of {_listed(shared)}, "
+                    f"{when}, but its rows count from {source.time!r} of {source.ref} on.",
+                    hint=f"Give it a source whose time is {target.known or 'when the value is known'!r}.",
+                )
 
 
 def batch_jobs(project: Project, schemas: Schemas) -> Iterator[FivefoldError]:
@@ -197,8 +219,10 @@ def batch_jobs(project: Project, schemas: Schemas) -> Iterator[FivefoldError]:
         if schema is None:
             continue
         if job.over.time is None:
-            yield Invalid(f"{job.ref}: {job.over.ref} has no event time, so features have no moment.",
-                          hint=f"Declare time= on {job.over.ref}.")
+            yield Invalid(
+                f"{job.ref}: {job.over.ref} has no event time, so features have no moment.",
+                hint=f"Declare time= on {job.over.ref}.",
+            )
         needed = [k for view, _ in chosen(job.model.features).values() for k in view.entity.key]
         needed += [r.name for r in job.model.features if isinstance(r, Request)]
         for column in dict.fromkeys([*needed, *([job.over.id] if job.over.id else [])]):

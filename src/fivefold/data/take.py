@@ -94,7 +94,8 @@ def _write(
         why = ", ".join(f"case when __c{i} then {text(names[i].name)} end" for i in aside)
         original = ", ".join(f"{ident(c)} := i.{ident(c)}" for c in rows.columns)
         kept = connection.sql(
-            f"select {text(rows.name)} as source, __row as row, list_filter([{why}], lambda x: x is not null) as reasons, "
+            f"select {text(rows.name)} as source, __row as row, "
+            f"list_filter([{why}], lambda x: x is not null) as reasons, "
             f"cast(to_json(struct_pack({original})) as varchar) as original from checked t "
             "join incoming i using (__row) "
             f"where {bad} order by __row"

@@ -14,25 +14,33 @@ import duckdb
 import pyarrow as pa
 
 from fivefold.core.errors import Conflict, Invalid
-from fivefold.core.types import Type
 from fivefold.features.kernel.answer import Answers, answer
 from fivefold.features.kernel.columns import times_and_flags
 from fivefold.features.kernel.keys import Entities, entities
 from fivefold.features.kernel.plan import Aggregate, Source
-from fivefold.features.kernel.relation import Engine, engine, select_from
+from fivefold.features.kernel.relation import Engine
 from fivefold.features.kernel.rows import Queries, sort_queries
 from fivefold.features.kernel.sources import Stored
-from fivefold.features.kernel.spine import chunks_of
+from fivefold.features.kernel.spine import chunks_of, key_column, time_column
 
 __all__ = ["Aggregate", "Source", "as_of", "as_of_batches"]
 
 Progress = Callable[[str, int, int], None]
+Asked = concurrent.futures.Future[tuple[Entities, Queries]]
 MEMORY = 2**31
 
 
-def as_of(spine: pa.Table | str, time: str, sources: Sequence[Source], *, memory: int = MEMORY,
-          threads: int | None = None, connection: duckdb.DuckDBPyConnection | None = None, event_times: bool = False,
-          progress: Progress | None = None) -> pa.Table:
+def as_of(
+    spine: pa.Table | str,
+    time: str,
+    sources: Sequence[Source],
+    *,
+    memory: int = MEMORY,
+    threads: int | None = None,
+    connection: duckdb.DuckDBPyConnection | None = None,
+    event_times: bool = False,
+    progress: Progress | None = None,
+) -> pa.Table:
     """The spine, its rows in their order, with one column appended for each aggregate.
 
     `spine` is an Arrow table or DuckDB SQL and `time` its column of query times (timestamp, date or int64 µs). `memory`
@@ -45,23 +53,38 @@ def as_of(spine: pa.Table | str, time: str, sources: Sequence[Source], *, memory
     return pa.concat_tables(_joined(spine, time, sources, memory, threads, connection, event_times, progress))
 
 
-def as_of_batches(spine: pa.Table | str, time: str, sources: Sequence[Source], *, memory: int = MEMORY,
-                  threads: int | None = None, connection: duckdb.DuckDBPyConnection | None = None,
-                  event_times: bool = False, progress: Progress | None = None) -> Iterator[pa.RecordBatch]:
+def as_of_batches(
+    spine: pa.Table | str,
+    time: str,
+    sources: Sequence[Source],
+    *,
+    memory: int = MEMORY,
+    threads: int | None = None,
+    connection: duckdb.DuckDBPyConnection | None = None,
+    event_times: bool = False,
+    progress: Progress | None = None,
+) -> Iterator[pa.RecordBatch]:
     """The same as `as_of`, a chunk of the spine at a time, for results that do not fit in memory."""
     for chunk in _joined(spine, time, sources, memory, threads, connection, event_times, progress):
         yield from chunk.combine_chunks().to_batches()
 
 
-def _joined(spine: pa.Table | str, time: str, sources: Sequence[Source], memory: int, threads: int | None,
-            connection: duckdb.DuckDBPyConnection | None, event_times: bool,
-            progress: Progress | None) -> Iterator[pa.Table]:
+def _joined(
+    spine: pa.Table | str,
+    time: str,
+    sources: Sequence[Source],
+    memory: int,
+    threads: int | None,
+    connection: duckdb.DuckDBPyConnection | None,
+    event_times: bool,
+    progress: Progress | None,
+) -> Iterator[pa.Table]:
     if memory < 1:
         raise Invalid(f"memory={memory} bytes (accepted: 1 or more).")
     workers = threads or os.cpu_count() or 1
     if not sources:
         raise Invalid("an as-of join without sources.")
-    with engine(connection, memory // 3, workers) as at:
+    with Engine(connection, memory // 3, workers) as at:
         count, chunks = chunks_of(at, spine, memory // 3, _width(sources, event_times))
         budget = memory // 3 // min(workers, len(sources))
         stored = [Stored(at, source, n, budget, read_again=count > 1) for n, source in enumerate(sources)]
@@ -69,9 +92,11 @@ def _joined(spine: pa.Table | str, time: str, sources: Sequence[Source], memory:
             for number, chunk in enumerate(chunks):
                 if number == 0:
                     _check_names(chunk.column_names, sources, event_times)
-                asked = _asked(at, chunk, time, stored)
-                jobs = [pool.submit(_answer, one, *asked[tuple(one.source.spine_keys)], chunk.num_rows, event_times)
-                        for one in stored]
+                asked = _asked(pool, chunk, time, stored)
+                jobs = [
+                    pool.submit(_answer, one, asked[tuple(one.source.spine_keys)], chunk.num_rows, event_times)
+                    for one in stored
+                ]
                 try:
                     for done, job in enumerate(jobs, 1):
                         for name, array in job.result():
@@ -84,30 +109,28 @@ def _joined(spine: pa.Table | str, time: str, sources: Sequence[Source], memory:
                 yield chunk
 
 
-def _answer(stored: Stored, known: Entities, queries: Queries, rows: int,
-            event_times: bool) -> list[tuple[str, pa.Array]]:
+def _answer(stored: Stored, asked: Asked, rows: int, event_times: bool) -> list[tuple[str, pa.Array]]:
     answers = Answers(stored.source.aggregates, rows, event_times)
     for table, is_all in stored.parts():
-        answer(answers, stored.source, table, known, queries, is_all)
+        # tasks start in the order they were submitted, so what is waited for is running or done
+        answer(answers, stored.source, table, *asked.result(), is_all)
     return list(answers.arrays())
 
 
-def _asked(at: Engine, chunk: pa.Table, time: str,
-           stored: Sequence[Stored]) -> dict[tuple[str, ...], tuple[Entities, Queries]]:
+def _asked(
+    pool: concurrent.futures.Executor, chunk: pa.Table, time: str, stored: Sequence[Stored]
+) -> dict[tuple[str, ...], Asked]:
     """The entities and the sorted queries of the spine rows, once for each set of key columns."""
-    wanted: dict[str, Type | None] = {key: None for one in stored for key in one.source.spine_keys}
-    if time in wanted:
-        raise Invalid(f"the spine: column {time!r} is both a key and the time.")
-    found = select_from(at, chunk, wanted | {time: Type.TIMESTAMP}, "the spine")
-    moments, present = times_and_flags(found[time][0])
-    out: dict[tuple[str, ...], tuple[Entities, Queries]] = {}
+    found = {key: key_column(chunk, key) for key in {key: None for one in stored for key in one.source.spine_keys}}
+    moments, present = times_and_flags(time_column(chunk, time))
     for one in stored:
-        keys = tuple(one.source.spine_keys)
-        one.check_keys({key: found[key][1] for key in keys})
-        if keys not in out:
-            known = entities([found[key][0] for key in keys])
-            out[keys] = known, sort_queries(known.codes, moments, present, known.count)
-    return out
+        one.check_types({key: found[key][1] for key in one.source.spine_keys})
+
+    def ask(keys: tuple[str, ...]) -> tuple[Entities, Queries]:
+        known = entities([found[key][0] for key in keys])
+        return known, sort_queries(known.codes, moments, present, known.count)
+
+    return {keys: pool.submit(ask, keys) for keys in {tuple(one.source.spine_keys): None for one in stored}}
 
 
 def _check_names(spine: Sequence[str], sources: Sequence[Source], event_times: bool) -> None:
@@ -115,8 +138,10 @@ def _check_names(spine: Sequence[str], sources: Sequence[Source], event_times: b
     for aggregate in (a for s in sources for a in s.aggregates):
         for name in (aggregate.name, f"{aggregate.name}__time")[: 1 + event_times]:
             if name in taken:
-                raise Conflict(f"feature column {name!r} exists already, in the spine or as another feature.",
-                               hint="Give the feature another name.")
+                raise Conflict(
+                    f"feature column {name!r} exists already, in the spine or as another feature.",
+                    hint="Give the feature another name.",
+                )
             taken.add(name)
 
 

@@ -12,6 +12,7 @@ from fivefold.core.errors import Conflict, Invalid, NotFound
 from fivefold.core.learning import Model
 from fivefold.core.time import iso
 from fivefold.mlops.judge import Verdict, judge_version
+from fivefold.ports.copies import copy_blob, copy_tree
 from fivefold.workspace import Workspace
 
 CHAMPION = "champion"
@@ -135,8 +136,6 @@ def carry_over(source: Workspace, target: Workspace, version: Version) -> Versio
     if source.project.name != target.project.name:
         raise Conflict(f"{target.env.name} belongs to the project {target.project.name!r}.")
     info: Any = dict(version.info) if isinstance(version.info, dict) else {}
-    from fivefold.catalog.artifacts import copy_blob, copy_tree
-
     copy_tree(source.artifacts, target.artifacts, version.artifact)
     if info.get("judged_on"):
         copy_blob(source.artifacts, target.artifacts, info["judged_on"])

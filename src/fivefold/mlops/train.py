@@ -221,11 +221,12 @@ def _steps(
             "seconds": seconds,
             "judged_on": made["judged_on"],
             "inputs": inputs,
-            "definition": definition(model),
+            "closure": {ref: definition(workspace.project.nouns[ref]) for ref in closure(workspace, model.ref)},
+            "schemas": {n: {c: k.value for c, k in schemas[n].items()} for n in _read_by(model)},
         },
     )
     me = Thing("version", f"{model.name}@{version.number}")
-    edges = [(Thing("snapshot", f"{n}@{d}"), me, "trained on") for n, d in inputs["snapshots"].items()]  # type: ignore[union-attr]
+    edges = [(Thing("snapshot", f"{n}@{d}"), me, "trained on") for n, d in inputs["snapshots"].items()]
     edges += [(Thing("model", model.name), me, "declares"), (Thing("run", run_id), me, "made")]
     workspace.catalog.lineage.link(edges, actor=workspace.actor)
     stored.unlink(missing_ok=True)
@@ -313,7 +314,7 @@ def _fit(
         tolerance=model.tolerance,
         definition=definition(model),
         environment={k: str(v) for k, v in inputs["environment"].items()},
-    )  # type: ignore[union-attr]
+    )
     p = package.predictor.predict(x[parts.test])
     metrics = model.metrics or DEFAULT_METRICS[task.name]
     wanted = tuple(dict.fromkeys([*metrics, *(g.metric for g in model.gates)]))
@@ -339,6 +340,7 @@ def _fit(
             **package.record,
             "metrics": {n: {"value": m.value, "low": m.low, "high": m.high} for n, m in measured.items()},
             "rows": _counts(parts, rows),
+            "base_rate": float(y_train.mean()) if task.name == "binary" else None,
             "importance": importance(
                 package.predictor.predict, x[parts.test], y[parts.test], task, names, groups=g_test, seed=model.seed
             ),

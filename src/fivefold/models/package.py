@@ -61,6 +61,7 @@ class LoadedModel(msgspec.Struct, frozen=True):
     about: About
     encoding: Encoding
     predictor: Predictor
+    example: dict[str, Any]
 
     def predict(self, table: pa.Table) -> np.ndarray:
         """Predictions `(n,)` or `(n, k)` for a table with the model's features, by name."""
@@ -174,7 +175,10 @@ def load(folder: Path, *, trust_pickle: bool = False) -> LoadedModel:
             hint="If you trust it, declare Model(trust_pickle=True).",
         )
     call = formats.load(about.predictor, folder / "model" / about.predictor, about.task)
-    return LoadedModel(about, encoding, Predictor(about.predictor, about.rowwise, call))
+    examples = msgspec.json.decode((folder / "input_example.json").read_bytes(), type=list[dict[str, Any]])
+    return LoadedModel(
+        about, encoding, Predictor(about.predictor, about.rowwise, call), examples[0] if examples else {}
+    )
 
 
 def _manifest(folder: Path) -> dict[str, str]:

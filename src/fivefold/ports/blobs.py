@@ -45,12 +45,11 @@ class Verified(io.RawIOBase):
         if not data:
             found = self._hash.hexdigest()
             if found != self._digest:
-                raise Invalid(f"{self._what}: the bytes are those of {found}, not of {self._digest}.",
-                              hint=self._hint)
+                raise Invalid(f"{self._what}: the bytes are those of {found}, not of {self._digest}.", hint=self._hint)
             return 0
         self._hash.update(data)
         self.size += len(data)
-        buffer[:len(data)] = data
+        buffer[: len(data)] = data
         return len(data)
 
     def close(self) -> None:
@@ -100,8 +99,9 @@ def holds(store: ArtifactStore, digest: str) -> bool:
 
 def unwritten(path: Path, wrong: OSError) -> Unavailable:
     """The error for a disk that is full or refuses."""
-    return Unavailable(f"cannot write {path}: {wrong.strerror or wrong}.",
-                       hint="Free space there or name another folder.")
+    return Unavailable(
+        f"cannot write {path}: {wrong.strerror or wrong}.", hint="Free space there or name another folder."
+    )
 
 
 def _hash_and_send(store: ArtifactStore, data: Any) -> Blob:

@@ -60,8 +60,10 @@ def read_manifest(store: ArtifactStore, digest: str) -> Manifest:
     except (msgspec.MsgspecError, UnicodeDecodeError) as wrong:
         raise Invalid(f"the artifact {digest} is not a tree: {wrong}.") from None
     if manifest.format != FORMAT:
-        raise Invalid(f"the tree {digest} has the format {manifest.format!r} (known: {FORMAT}).",
-                      hint="Upgrade fivefold if it was written by a newer version.")
+        raise Invalid(
+            f"the tree {digest} has the format {manifest.format!r} (known: {FORMAT}).",
+            hint="Upgrade fivefold if it was written by a newer version.",
+        )
     _check_names(manifest, digest)
     return manifest
 
@@ -78,8 +80,10 @@ def fetch_tree(store: ArtifactStore, digest: str, into: Path) -> Manifest:
     if into.exists() and any(into.iterdir()):
         if _same(into, manifest):
             return manifest
-        raise Conflict(f"the folder {str(into)!r} holds something else than the tree {digest}.",
-                       hint="Name an empty or a new folder.")
+        raise Conflict(
+            f"the folder {str(into)!r} holds something else than the tree {digest}.",
+            hint="Name an empty or a new folder.",
+        )
     try:
         into.parent.mkdir(parents=True, exist_ok=True)
         # made beside its place, so that the rename is atomic
@@ -141,8 +145,10 @@ def _check_names(manifest: Manifest, where: str) -> None:
         parts = entry.name.split("/")
         odd = any(ord(c) < 32 or c in '\\:*?"<>|\x7f' for c in entry.name)
         if odd or not 0 < len(entry.name) <= 1000 or any(part in ("", ".", "..") for part in parts):
-            raise Invalid(f"the tree {where} has the file name {entry.name!r}: only relative names with / are "
-                          "accepted, without .., control characters and \\ : * ? \" < > |.")
+            raise Invalid(
+                f"the tree {where} has the file name {entry.name!r}: only relative names with / are "
+                'accepted, without .., control characters and \\ : * ? " < > |.'
+            )
         if entry.name in seen:
             raise Invalid(f"the tree {where} has the file {entry.name!r} twice.")
         seen.add(entry.name)

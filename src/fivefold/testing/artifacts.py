@@ -1,7 +1,7 @@
 """What every ArtifactStore must do: run each of `checks` on an empty store.
 
-    @pytest.mark.parametrize("check", artifacts.checks, ids=lambda check: check.__name__)
-    def test_my_store_keeps_the_contract(check): check(MyStore(...))
+@pytest.mark.parametrize("check", artifacts.checks, ids=lambda check: check.__name__)
+def test_my_store_keeps_the_contract(check): check(MyStore(...))
 """
 
 from __future__ import annotations
@@ -107,10 +107,16 @@ def many_writers_of_one_digest_agree(store: ArtifactStore) -> None:
 
 
 checks: tuple[Callable[[ArtifactStore], None], ...] = (
-    what_is_put_is_read_back, large_bytes_are_read_back_in_small_reads, putting_twice_is_putting_once,
-    what_is_not_there_is_not_found_and_named, what_is_deleted_is_gone_and_may_be_deleted_again,
-    listing_gives_exactly_the_digests_of_a_prefix, only_digests_are_names, a_reader_that_fails_leaves_nothing,
-    many_writers_of_one_digest_agree)
+    what_is_put_is_read_back,
+    large_bytes_are_read_back_in_small_reads,
+    putting_twice_is_putting_once,
+    what_is_not_there_is_not_found_and_named,
+    what_is_deleted_is_gone_and_may_be_deleted_again,
+    listing_gives_exactly_the_digests_of_a_prefix,
+    only_digests_are_names,
+    a_reader_that_fails_leaves_nothing,
+    many_writers_of_one_digest_agree,
+)
 
 
 class _SourceBroke(FivefoldError):

@@ -15,8 +15,13 @@ import pyarrow.parquet as pq
 from fivefold.core.errors import NotFound, Unavailable
 from fivefold.ports.tables import TableReader
 
-ROWS = pa.table({"id": pa.array([1, 2, None], pa.int64()), "name": pa.array(["a", "é😀", None], pa.string()),
-                 "value": pa.array([0.5, None, -0.0], pa.float64())})
+ROWS = pa.table(
+    {
+        "id": pa.array([1, 2, None], pa.int64()),
+        "name": pa.array(["a", "é😀", None], pa.string()),
+        "value": pa.array([0.5, None, -0.0], pa.float64()),
+    }
+)
 OTHER = pa.table({"id": pa.array([9], pa.int64()), "name": pa.array(["z"]), "value": pa.array([1.0])})
 
 
@@ -74,12 +79,15 @@ def a_partition_that_is_gone_says_so(place: Place, scratch: Path) -> None:
     try:
         (partition,) = reader.partitions()
         reader.fetch(partition, scratch)
-    except (NotFound, Unavailable) as e:
-        assert e.message
-    else:
-        raise AssertionError("a table that is not there was read")
+    except (NotFound, Unavailable):
+        return
+    raise AssertionError("a table that is not there was read")
 
 
 Check = Callable[[Place, Path], None]
-checks: tuple[Check, ...] = (what_was_put_is_read, reading_twice_gives_the_same,
-                             a_changed_partition_has_another_fingerprint, a_partition_that_is_gone_says_so)
+checks: tuple[Check, ...] = (
+    what_was_put_is_read,
+    reading_twice_gives_the_same,
+    a_changed_partition_has_another_fingerprint,
+    a_partition_that_is_gone_says_so,
+)

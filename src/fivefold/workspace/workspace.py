@@ -21,10 +21,13 @@ from fivefold.data import duck
 from fivefold.data.ingest import Places
 from fivefold.data.snapshots import Snapshot
 from fivefold.ports.artifacts import ArtifactStore
+from fivefold.ports.online import OnlineStore
 from fivefold.ports.tables import TableReader
 from fivefold.workspace.project_file import find_root, load_project, read_settings
 
 Clock = Callable[[], int]
+
+_ARTIFACTS: Any = ArtifactStore
 
 
 def wall_clock() -> int:
@@ -61,12 +64,18 @@ class Workspace(msgspec.Struct, frozen=True, eq=False):
     def reader(self, table: Table) -> TableReader:
         """The reader of a table, at the place the environment puts it."""
         url = self.env.tables.get(table.name, table.url)
-        return self.connect(TableReader, url, root=str(self.root))
+        found: TableReader = self.connect(TableReader, url, root=str(self.root))
+        return found
 
     def connect(self, port: Any, url: str, **more: Any) -> Any:
         """A store by URL, with the environment's options for its scheme."""
         scheme = url.partition(":")[0] if ":" in url else "files"
         return connect(port, url if ":" in url else f"files:{url}", **self.env.options.get(scheme, {}), **more)
+
+    def online(self) -> OnlineStore:
+        """The online store, opened; the caller closes it."""
+        store: OnlineStore = self.connect(OnlineStore, _below(self.root, self.env.online))
+        return store
 
     def snapshot(self, source: str) -> Snapshot:
         """What was last taken in of a table or view. Raises NotFound before the first `apply`."""
@@ -113,7 +122,7 @@ def open_workspace(
     with ExitStack() as stack:
         catalog = stack.enter_context(open_catalog(_below(root, chosen.catalog), project.name, clock=clock))
         scheme = chosen.artifacts.partition(":")[0]
-        artifacts = connect(ArtifactStore, _below(root, chosen.artifacts), **chosen.options.get(scheme, {}))
+        artifacts: ArtifactStore = connect(_ARTIFACTS, _below(root, chosen.artifacts), **chosen.options.get(scheme, {}))
         yield Workspace(root, project, chosen, catalog, artifacts, actor, clock)
 
 

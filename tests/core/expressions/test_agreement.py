@@ -160,7 +160,7 @@ def test_each_operation_agrees_on_extremes(form: str, number: Type, evaluate: An
         _check(text, evaluate, same, rows)
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck), phases=_PHASES)
+@settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck), phases=_PHASES)
 @given(data=st.data())
 def test_random_expressions_agree_bit_for_bit(data: st.DataObject, evaluate: Any, same: Any) -> None:
     kind = data.draw(st.sampled_from([I, F, F, B, S, T]))

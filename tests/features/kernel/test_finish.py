@@ -26,15 +26,19 @@ def test_a_state_alone_gives_the_bits_it_gives_among_others(windows: list[list[i
 
     def values(some: slice) -> list[bytes]:
         t, s = wide.Wide(total.high[some], total.low[some]), wide.Wide(squares.high[some], squares.low[some])
-        out = [finish.total(n[some], t, scale, Type.FLOAT64, "x"), finish.mean(n[some], t, scale),
-               finish.std(n[some], t, s, scale), finish.quantile(n[some], n[some] * 1000)]
+        out = [
+            finish.total(n[some], t, scale, Type.FLOAT64, "x"),
+            finish.mean(n[some], t, scale),
+            finish.std(n[some], t, s, scale),
+            finish.quantile(n[some], n[some] * 1000),
+        ]
         return [v.values.tobytes() + v.valid.tobytes() for v in out]
 
     together = [b"".join(values(slice(i, i + 1))) for i in range(len(windows))]
     for i, alone in enumerate(together):
         pair = values(slice(i - 1, i + 1)) if i else values(slice(0, 2))
         at = 1 if i else 0
-        assert alone == b"".join(v[8 * at:8 * at + 8] + v[16 + at:17 + at] for v in pair)
+        assert alone == b"".join(v[8 * at : 8 * at + 8] + v[16 + at : 17 + at] for v in pair)
 
 
 def test_an_integer_sum_beyond_int64_is_an_error_not_a_wrong_number() -> None:

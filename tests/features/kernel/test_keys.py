@@ -12,8 +12,11 @@ from hypothesis import strategies as st
 from fivefold.features.kernel import keys as kernel
 from fivefold.features.kernel.keys import codes_of, entities
 
-KEY = st.tuples(st.sampled_from([None, 1, 2, -(2**63), 2**63 - 1]), st.sampled_from([None, "", "a", "é"]),
-                st.sampled_from([None, True, False]))
+KEY = st.tuples(
+    st.sampled_from([None, 1, 2, -(2**63), 2**63 - 1]),
+    st.sampled_from([None, "", "a", "é"]),
+    st.sampled_from([None, True, False]),
+)
 
 
 def arrays(rows: list[tuple[Any, ...]], width: int) -> list[pa.Array]:

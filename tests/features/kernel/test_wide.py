@@ -10,10 +10,14 @@ from hypothesis import strategies as st
 from fivefold.features.kernel import wide
 
 INT64 = st.integers(-(2**63), 2**63 - 1)
-INT128 = st.one_of(st.integers(-(2**127) + 1, 2**127 - 1), INT64,
-                   # halfway between doubles, and one beside it: where rounding goes wrong
-                   st.builds(lambda m, e, d: ((2 * m + 1) << e) + d, st.integers(2**52, 2**53 - 1), st.integers(1, 70),
-                             st.integers(-1, 1)))
+INT128 = st.one_of(
+    st.integers(-(2**127) + 1, 2**127 - 1),
+    INT64,
+    # halfway between doubles, and one beside it: where rounding goes wrong
+    st.builds(
+        lambda m, e, d: ((2 * m + 1) << e) + d, st.integers(2**52, 2**53 - 1), st.integers(1, 70), st.integers(-1, 1)
+    ),
+)
 
 
 def make(*numbers: int) -> wide.Wide:

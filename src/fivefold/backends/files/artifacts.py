@@ -107,8 +107,9 @@ def _translated(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as wrong:
-        raise Unavailable(f"cannot write {path}: {wrong.strerror or wrong}.",
-                          hint="Free space there, or check who may write.") from wrong
+        raise Unavailable(
+            f"cannot write {path}: {wrong.strerror or wrong}.", hint="Free space there, or check who may write."
+        ) from wrong
 
 
 provides = {ArtifactStore: Artifacts}

@@ -25,21 +25,40 @@ class Artifacts:
     `endpoint` is for services other than Amazon's (http:// is allowed then); `timeout` in seconds bounds retries.
     """
 
-    def __init__(self, url: str, *, endpoint: str | None = None, region: str | None = None,
-                 access_key_id: str | None = None, secret_access_key: str | None = None,
-                 session_token: str | None = None, timeout: float = 60) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        endpoint: str | None = None,
+        region: str | None = None,
+        access_key_id: str | None = None,
+        secret_access_key: str | None = None,
+        session_token: str | None = None,
+        timeout: float = 60,
+    ) -> None:
         where = parse(url)
         if not where.host:
             raise Invalid(f"{where} names no bucket.", hint="Write s3://bucket or s3://bucket/prefix.")
-        given = {"endpoint": endpoint, "region": region, "access_key_id": access_key_id,
-                 "secret_access_key": secret_access_key, "session_token": session_token}
+        given = {
+            "endpoint": endpoint,
+            "region": region,
+            "access_key_id": access_key_id,
+            "secret_access_key": secret_access_key,
+            "session_token": session_token,
+        }
         known: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
         if endpoint is not None:
-            known |= {"virtual_hosted_style_request": False,
-                      "client_options": {"allow_http": endpoint.startswith("http://")}}
+            known |= {
+                "virtual_hosted_style_request": False,
+                "client_options": {"allow_http": endpoint.startswith("http://")},
+            }
         self._shown = str(where)
-        self._store = S3Store(where.host, prefix=where.path.strip("/") or None, **known,
-                              retry_config={"retry_timeout": timedelta(seconds=timeout)})
+        self._store = S3Store(
+            where.host,
+            prefix=where.path.strip("/") or None,
+            **known,
+            retry_config={"retry_timeout": timedelta(seconds=timeout)},
+        )
 
     def __repr__(self) -> str:
         return f"Artifacts({self._shown!r})"
@@ -90,8 +109,10 @@ class Artifacts:
                 raise Invalid(f"{self._shown}: there is no such bucket.", hint="Create it first.") from None
             raise missing(digest, self._shown) from None
         except (wrong.PermissionDeniedError, wrong.UnauthenticatedError):
-            raise Invalid(f"{self._shown} refuses these credentials.",
-                          hint="Check access_key_id, secret_access_key and what they may do there.") from None
+            raise Invalid(
+                f"{self._shown} refuses these credentials.",
+                hint="Check access_key_id, secret_access_key and what they may do there.",
+            ) from None
         except wrong.BaseError as error:
             raise Unavailable(f"{self._shown} did not answer: {_first_line(error)}", hint="Try again.") from None
 

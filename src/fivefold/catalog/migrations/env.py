@@ -7,7 +7,12 @@ from alembic import context
 from fivefold.catalog.migrations import VERSION_TABLE
 from fivefold.catalog.tables import metadata
 
-context.configure(connection=context.config.attributes["connection"], target_metadata=metadata,
-                  version_table=VERSION_TABLE, transactional_ddl=True, compare_type=True,
-                  include_name=lambda name, kind, _parents: kind != "table" or str(name).startswith("ff_"))
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=metadata,
+    version_table=VERSION_TABLE,
+    transactional_ddl=True,
+    compare_type=True,
+    include_name=lambda name, kind, _parents: kind != "table" or str(name).startswith("ff_"),
+)
 context.run_migrations()

@@ -13,8 +13,15 @@ _INTEGER = "'[+-]?[0-9]+'"
 _NUMBER = r"'[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?'"
 
 
-def _cast(source: Type, target: Type, sql: str, python: str, partial: bool = False, nan_in: bool = False,
-          nan_out: bool = False) -> Operation:
+def _cast(
+    source: Type,
+    target: Type,
+    sql: str,
+    python: str,
+    partial: bool = False,
+    nan_in: bool = False,
+    nan_out: bool = False,
+) -> Operation:
     return Operation("cast", (source,), target, sql, python, partial=partial, nan_in=nan_in, nan_out=nan_out)
 
 
@@ -23,20 +30,39 @@ CASTS: dict[tuple[Type, Type], Operation] = {
     (INT, FLOAT): _cast(INT, FLOAT, "CAST({0} AS DOUBLE)", "float({0})"),
     (INT, BOOL): _cast(INT, BOOL, "({0} <> 0)", "{0} != 0"),
     (INT, TEXT): _cast(INT, TEXT, "CAST({0} AS VARCHAR)", "str({0})"),
-    (FLOAT, INT): Operation("cast", (FLOAT,), INT, "TRY_CAST(round({0}) AS BIGINT)", "int(round_away({0}))",
-                            check="int64", nan_in=True),
+    (FLOAT, INT): Operation(
+        "cast", (FLOAT,), INT, "TRY_CAST(round({0}) AS BIGINT)", "int(round_away({0}))", check="int64", nan_in=True
+    ),
     (FLOAT, BOOL): _cast(FLOAT, BOOL, "({0} <> 0)", "{0} != 0.0"),
     (FLOAT, TEXT): _cast(FLOAT, TEXT, "CAST({0} AS VARCHAR)", "repr({0})"),
     (BOOL, INT): _cast(BOOL, INT, "CAST({0} AS BIGINT)", "int({0})"),
     (BOOL, FLOAT): _cast(BOOL, FLOAT, "CAST({0} AS DOUBLE)", "float({0})"),
-    (BOOL, TEXT): _cast(BOOL, TEXT, "CASE WHEN {0} THEN 'true' WHEN NOT {0} THEN 'false' END",
-                        "'true' if {0} else 'false'"),
-    (TEXT, INT): _cast(TEXT, INT, f"CASE WHEN regexp_full_match({{0}}, {_INTEGER}) THEN TRY_CAST({{0}} AS BIGINT) END",
-                       "read_int({0})", partial=True),
-    (TEXT, FLOAT): _cast(TEXT, FLOAT, f"(mod(CASE WHEN regexp_full_match({{0}}, {_NUMBER}) THEN TRY_CAST({{0}} AS "
-                         "DOUBLE) END, CAST('inf' AS DOUBLE)) + 0e0)", "read_float({0})", partial=True, nan_out=True),
-    (TEXT, BOOL): _cast(TEXT, BOOL, "CASE WHEN {0} = 'true' THEN true WHEN {0} = 'false' THEN false END",
-                        "True if {0} == 'true' else False if {0} == 'false' else None", partial=True),
+    (BOOL, TEXT): _cast(
+        BOOL, TEXT, "CASE WHEN {0} THEN 'true' WHEN NOT {0} THEN 'false' END", "'true' if {0} else 'false'"
+    ),
+    (TEXT, INT): _cast(
+        TEXT,
+        INT,
+        f"CASE WHEN regexp_full_match({{0}}, {_INTEGER}) THEN TRY_CAST({{0}} AS BIGINT) END",
+        "read_int({0})",
+        partial=True,
+    ),
+    (TEXT, FLOAT): _cast(
+        TEXT,
+        FLOAT,
+        f"(mod(CASE WHEN regexp_full_match({{0}}, {_NUMBER}) THEN TRY_CAST({{0}} AS "
+        "DOUBLE) END, CAST('inf' AS DOUBLE)) + 0e0)",
+        "read_float({0})",
+        partial=True,
+        nan_out=True,
+    ),
+    (TEXT, BOOL): _cast(
+        TEXT,
+        BOOL,
+        "CASE WHEN {0} = 'true' THEN true WHEN {0} = 'false' THEN false END",
+        "True if {0} == 'true' else False if {0} == 'false' else None",
+        partial=True,
+    ),
 }
 
 _INSTEAD = {

@@ -33,9 +33,11 @@ def choose(name: str, overloads: Sequence[Operation], arguments: Sequence[Node])
             fitted = [fit(a, t) for a, t in zip(arguments, operation.takes, strict=True)]
             if None not in fitted:
                 return Call(operation, tuple(n for n in fitted if n is not None))
-    raise Invalid(f"{name} cannot take {types(arguments)} in {spell_call(name, arguments)!r} "
-                  f"(accepted: {', '.join(dict.fromkeys(_signature(o) for o in overloads))}).",
-                  hint=_mend(arguments))
+    raise Invalid(
+        f"{name} cannot take {types(arguments)} in {spell_call(name, arguments)!r} "
+        f"(accepted: {', '.join(dict.fromkeys(_signature(o) for o in overloads))}).",
+        hint=_mend(arguments),
+    )
 
 
 def common(name: str, nodes: Sequence[Node]) -> tuple[tuple[Node, ...], Type | None]:
@@ -49,8 +51,9 @@ def common(name: str, nodes: Sequence[Node]) -> tuple[tuple[Node, ...], Type | N
     wanted = met.pop() if len(met) == 1 else Type.FLOAT64
     fitted = tuple(fit(n, wanted) for n in nodes)
     if None in fitted:
-        raise Invalid(f"{name} cannot bring {types(nodes)} to one type in {spell_call(name, nodes)!r}.",
-                      hint=_mend(nodes))
+        raise Invalid(
+            f"{name} cannot bring {types(nodes)} to one type in {spell_call(name, nodes)!r}.", hint=_mend(nodes)
+        )
     return tuple(n for n in fitted if n is not None), wanted
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from fivefold.core.errors import Invalid
-from fivefold.core.expressions.choose import common
-from fivefold.core.expressions.tree import Literal, Node, Operation, Value
+from fivefold.core.expressions.choose import common, fit
+from fivefold.core.expressions.tree import Case, Literal, Node, Operation, Value
 from fivefold.core.types import Type
 
 BOOL = Type.BOOL
@@ -20,16 +20,22 @@ def _compared(symbol: str, python: str) -> tuple[Operation, ...]:
 COMPARISONS: dict[str, tuple[Operation, ...]] = {
     **{s: _compared(s, p) for s, p in {"=": "==", "<>": "!=", "<": "<", "<=": "<=", ">": ">", ">=": ">="}.items()},
     "is distinct from": tuple(
-        Operation("is distinct from", (t, t), BOOL, "({0} IS DISTINCT FROM {1})", "{0} != {1}", strict=False,
-                  never_null=True) for t in Type),
-    "is null": tuple(Operation("is null", (t,), BOOL, "({0} IS NULL)", "{0} is None", strict=False, never_null=True)
-                     for t in Type),
+        Operation(
+            "is distinct from", (t, t), BOOL, "({0} IS DISTINCT FROM {1})", "{0} != {1}", strict=False, never_null=True
+        )
+        for t in Type
+    ),
+    "is null": tuple(
+        Operation("is null", (t,), BOOL, "({0} IS NULL)", "{0} is None", strict=False, never_null=True) for t in Type
+    ),
     "is true": (Operation("is true", (BOOL,), BOOL, "({0} IS TRUE)", "{0} is True", strict=False, never_null=True),),
-    "is false": (Operation("is false", (BOOL,), BOOL, "({0} IS FALSE)", "{0} is False", strict=False,
-                           never_null=True),),
+    "is false": (
+        Operation("is false", (BOOL,), BOOL, "({0} IS FALSE)", "{0} is False", strict=False, never_null=True),
+    ),
     "between": tuple(
         Operation("between", (t, t, t), BOOL, "({0} BETWEEN {1} AND {2})", "between({0}, {1}, {2})", strict=False)
-        for t in Type),
+        for t in Type
+    ),
     "not": (Operation("not", (BOOL,), BOOL, "(NOT {0})", "not {0}"),),
 }
 
@@ -52,8 +58,10 @@ def disjunction(arguments: Sequence[Node]) -> Choice:
 
 def _connected(name: str, decides: str, otherwise: str, arguments: Sequence[Node]) -> Choice:
     count = len(arguments)
-    python = (f"{decides} if {_slots(count, ' or ', '{} is ' + decides)} else "
-              f"None if {_slots(count, ' or ', '{} is None')} else {otherwise}")
+    python = (
+        f"{decides} if {_slots(count, ' or ', '{} is ' + decides)} else "
+        f"None if {_slots(count, ' or ', '{} is None')} else {otherwise}"
+    )
     sql = f"({_slots(count, f' {name.upper()} ')})"
     return (Operation(name, (BOOL,) * count, BOOL, sql, python, strict=False),), arguments
 
@@ -63,8 +71,16 @@ def _chosen(name: str, sql: str, python: str, arguments: Sequence[Node]) -> Choi
         raise Invalid(f"{name} takes 1 to {_MOST} arguments, not {len(arguments)}.")
     fitted, kind = common(name, arguments)
     takes = kind or Type.INT64
-    return (Operation(name, (takes,) * len(fitted), takes, f"{sql}({_slots(len(fitted), ', ')})",
-                      f"{python}({_slots(len(fitted), ', ')})", strict=False),), fitted
+    return (
+        Operation(
+            name,
+            (takes,) * len(fitted),
+            takes,
+            f"{sql}({_slots(len(fitted), ', ')})",
+            f"{python}({_slots(len(fitted), ', ')})",
+            strict=False,
+        ),
+    ), fitted
 
 
 def coalesce(arguments: Sequence[Node]) -> Choice:
@@ -88,8 +104,16 @@ def nullif(arguments: Sequence[Node]) -> Choice:
         raise Invalid(f"nullif takes 2 arguments, not {len(arguments)}.")
     fitted, kind = common("nullif", arguments)
     takes = kind or Type.INT64
-    return (Operation("nullif", (takes, takes), takes, "CASE WHEN {0} = {1} THEN NULL ELSE {0} END",
-                      "None if {0} == {1} else {0}", strict=False),), fitted
+    return (
+        Operation(
+            "nullif",
+            (takes, takes),
+            takes,
+            "CASE WHEN {0} = {1} THEN NULL ELSE {0} END",
+            "None if {0} == {1} else {0}",
+            strict=False,
+        ),
+    ), fitted
 
 
 def membership(subject: Node, listed: Sequence[Node]) -> Choice:
@@ -97,8 +121,10 @@ def membership(subject: Node, listed: Sequence[Node]) -> Choice:
     values: list[Value] = []
     for item in listed:
         if not isinstance(item, Literal) or item.value is None:
-            raise Invalid("in takes a list of literals that are not null.",
-                          hint="Write or-ed comparisons for other values, and is null for nulls.")
+            raise Invalid(
+                "in takes a list of literals that are not null.",
+                hint="Write or-ed comparisons for other values, and is null for nulls.",
+            )
     if not listed:
         raise Invalid("in takes at least one literal.")
     (fitted, *_), kind = common("in", [subject, *listed])
@@ -107,5 +133,28 @@ def membership(subject: Node, listed: Sequence[Node]) -> Choice:
         assert isinstance(item, Literal)
         values.append(float(item.value) if takes is Type.FLOAT64 and item.value is not None else item.value)
     places = ", ".join(f"{{s{i}}}" for i in range(len(values)))
-    return (Operation("in", (takes,), BOOL, f"({{0}} IN ({places}))", "{0} in {k}", static=tuple(values),
-                      setup=f"frozenset(({places},))"),), [fitted]
+    return (
+        Operation(
+            "in",
+            (takes,),
+            BOOL,
+            f"({{0}} IN ({places}))",
+            "{0} in {k}",
+            static=tuple(values),
+            setup=f"frozenset(({places},))",
+        ),
+    ), [fitted]
+
+
+def chosen(tests: Sequence[Node], outcomes: Sequence[Node], otherwise: Node) -> Node:
+    """A case: boolean conditions, and outcomes brought to one type."""
+    fitted, kind = common("case", [*outcomes, otherwise])
+    if kind is None:
+        raise Invalid("every outcome of a case is null.", hint="Give one a type: cast(null as float64).")
+    fitting = []
+    for condition in tests:
+        test = fit(condition, Type.BOOL)
+        if test is None:
+            raise Invalid(f"a condition of a case is {condition.type}, not bool.", hint="Compare it: x <> 0.")
+        fitting.append(test)
+    return Case(tuple(zip(fitting, fitted[:-1], strict=True)), fitted[-1], kind)

@@ -45,8 +45,10 @@ def tree_of(text: str) -> exp.Expr:
     if not isinstance(text, str):
         raise Invalid(f"an expression is text, not {type(text).__name__}: {text!r}.")
     if len(text) > LONGEST:
-        raise Invalid(f"an expression of {len(text)} characters is too long (at most {LONGEST}).",
-                      hint="Split it into several derived columns.")
+        raise Invalid(
+            f"an expression of {len(text)} characters is too long (at most {LONGEST}).",
+            hint="Split it into several derived columns.",
+        )
     if "\0" in text:
         raise Invalid("an expression cannot hold the character NUL.")
     _check_nesting(text)
@@ -56,6 +58,9 @@ def tree_of(text: str) -> exp.Expr:
         raise _syntax(text, error) from None
     except RecursionError:
         raise _too_deep() from None
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        # sqlglot trips over some malformed texts where it means to refuse them
+        raise Invalid(f"{text!r} is not an SQL expression.", hint="Look for a stray bracket or brace.") from error
     if len(trees) != 1 or trees[0] is None:
         raise Invalid(f"{text!r} is not one expression.", hint="Write a single SQL scalar expression, such as a + 1.")
     return trees[0]
@@ -80,18 +85,22 @@ def _check_nesting(text: str) -> None:
 
 
 def _too_deep() -> Invalid:
-    return Invalid(f"an expression is nested too deeply (at most {NESTED} levels of parentheses, calls and cases).",
-                   hint="Split it into several derived columns.")
+    return Invalid(
+        f"an expression is nested too deeply (at most {NESTED} levels of parentheses, calls and cases).",
+        hint="Split it into several derived columns.",
+    )
 
 
 def _syntax(text: str, error: ParseError | TokenError) -> Invalid:
     first = error.errors[-1] if isinstance(error, ParseError) and error.errors else {}
     line, column, near = first.get("line"), first.get("col"), first.get("highlight")
     if line is None or column is None:
-        return Invalid(f"{text!r} is not an SQL expression.",
-                       hint="Look for a missing operand, quote or parenthesis at its end.")
+        return Invalid(
+            f"{text!r} is not an SQL expression.", hint="Look for a missing operand, quote or parenthesis at its end."
+        )
     expected = str(first.get("description") or "")
     expected = f" ({expected.lower()})" if expected.startswith("Expect") else ""
-    return Invalid(f"{text!r} is not an SQL expression: it breaks at line {line}, column {column}, near {near!r}"
-                   f"{expected}.",
-                   hint="Names with spaces go in double quotes, text in single ones.")
+    return Invalid(
+        f"{text!r} is not an SQL expression: it breaks at line {line}, column {column}, near {near!r}{expected}.",
+        hint="Names with spaces go in double quotes, text in single ones.",
+    )

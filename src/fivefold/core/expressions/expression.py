@@ -71,14 +71,17 @@ def parse(text: str, columns: Mapping[str, Type], where: str = "expression") -> 
         if node.type is None:
             raise Invalid("the expression is always null.", hint="Give it a type: cast(null as float64).")
         if _size(node) > _MOST_NODES:
-            raise Invalid(f"the expression has {_size(node)} parts (at most {_MOST_NODES}).",
-                          hint="Split it into several derived columns.")
+            raise Invalid(
+                f"the expression has {_size(node)} parts (at most {_MOST_NODES}).",
+                hint="Split it into several derived columns.",
+            )
         return Expression(spell(node), _ordered(tree), node.type, node)
     except Invalid as error:
         raise Invalid(f"{where}: {error.message}", hint=error.hint) from None
     except RecursionError:
-        raise Invalid(f"{where}: the expression is nested too deeply.",
-                      hint="Split it into several derived columns.") from None
+        raise Invalid(
+            f"{where}: the expression is nested too deeply.", hint="Split it into several derived columns."
+        ) from None
 
 
 def columns_used(text: str, where: str = "expression") -> tuple[str, ...]:
@@ -97,7 +100,7 @@ def columns_used(text: str, where: str = "expression") -> tuple[str, ...]:
 def _ordered(tree: Any) -> tuple[str, ...]:
     from sqlglot import exp
 
-    from fivefold.core.expressions.reading import column_name
+    from fivefold.core.expressions.leaves import column_name
 
     found = sorted(tree.find_all(exp.Column), key=lambda column: column.this.meta.get("start", 0))
     return tuple(dict.fromkeys(column_name(column) for column in found))

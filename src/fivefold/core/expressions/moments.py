@@ -31,18 +31,34 @@ MOMENTS: dict[str, tuple[Operation, ...]] = {
     "dayofyear": _part("dayofyear", "day_of_year(date_of({0}))"),
     "epoch": (Operation("epoch", (TIME,), FLOAT, "(CAST(epoch_us({0}) AS DOUBLE) / 1e6)", "{0} / 1000000.0"),),
     "epoch_us": (Operation("epoch_us", (TIME,), INT, "epoch_us({0})", "{0}"),),
-    "make_timestamp": (Operation("make_timestamp", (INT,), TIME,
-                                 f"make_timestamp(CASE WHEN {{0}} BETWEEN {FIRST} AND {LAST} THEN {{0}} END)",
-                                 f"{{0}} if {FIRST} <= {{0}} <= {LAST} else None", partial=True),),
-    "seconds_between": (Operation("seconds_between", (TIME, TIME), FLOAT,
-                                  "(CAST(epoch_us({1}) - epoch_us({0}) AS DOUBLE) / 1e6)",
-                                  "({1} - {0}) / 1000000.0"),),
+    "make_timestamp": (
+        Operation(
+            "make_timestamp",
+            (INT,),
+            TIME,
+            f"make_timestamp(CASE WHEN {{0}} BETWEEN {FIRST} AND {LAST} THEN {{0}} END)",
+            f"{{0}} if {FIRST} <= {{0}} <= {LAST} else None",
+            partial=True,
+        ),
+    ),
+    "seconds_between": (
+        Operation(
+            "seconds_between",
+            (TIME, TIME),
+            FLOAT,
+            "(CAST(epoch_us({1}) - epoch_us({0}) AS DOUBLE) / 1e6)",
+            "({1} - {0}) / 1000000.0",
+        ),
+    ),
 }
 
 _MONDAY = 4 * _DAY
 _TRUNC = {
-    "second": "{0} - {0} % 1000000", "minute": "{0} - {0} % 60000000", "hour": "{0} - {0} % 3600000000",
-    "day": f"{{0}} - {{0}} % {_DAY}", "week": f"{{0}} - ({{0}} - {_MONDAY}) % {7 * _DAY}",
+    "second": "{0} - {0} % 1000000",
+    "minute": "{0} - {0} % 60000000",
+    "hour": "{0} - {0} % 3600000000",
+    "day": f"{{0}} - {{0}} % {_DAY}",
+    "week": f"{{0}} - ({{0}} - {_MONDAY}) % {7 * _DAY}",
     "month": "midnight(date_of({0}).replace(day=1))",
     "quarter": "midnight(quarter_start(date_of({0})))",
     "year": "midnight(date_of({0}).replace(month=1, day=1))",
@@ -53,11 +69,17 @@ def date_trunc(arguments: Sequence[Node]) -> Choice:
     """The start of the unit that holds the time; a week starts on Monday."""
     unit = arguments[0] if arguments else None
     if len(arguments) != 2 or not isinstance(unit, Literal) or not isinstance(unit.value, str):
-        raise Invalid("date_trunc takes a unit, written as a text literal, and a timestamp.",
-                      hint="Write for instance date_trunc('hour', t).")
+        raise Invalid(
+            "date_trunc takes a unit, written as a text literal, and a timestamp.",
+            hint="Write for instance date_trunc('hour', t).",
+        )
     name = unit.value.lower()
     if name not in _TRUNC:
-        raise Invalid(f"date_trunc has no unit {unit.value!r} (have: {', '.join(_TRUNC)}).",
-                      hint=did_you_mean(name, _TRUNC))
-    return (Operation("date_trunc", (TIME,), TIME, "CAST(date_trunc({s0}, {0}) AS TIMESTAMP)", _TRUNC[name],
-                      static=(name,)),), arguments[1:]
+        raise Invalid(
+            f"date_trunc has no unit {unit.value!r} (have: {', '.join(_TRUNC)}).", hint=did_you_mean(name, _TRUNC)
+        )
+    return (
+        Operation(
+            "date_trunc", (TIME,), TIME, "CAST(date_trunc({s0}, {0}) AS TIMESTAMP)", _TRUNC[name], static=(name,)
+        ),
+    ), arguments[1:]

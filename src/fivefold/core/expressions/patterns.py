@@ -21,8 +21,10 @@ def like_pattern(pattern: str, escape: str | None, fold: bool) -> str:
         if sign == escape:
             at += 1
             if at == len(pattern) or pattern[at] not in ("%", "_", escape):
-                raise Invalid(f"the like pattern {pattern!r} escapes neither %, _ nor {escape}.",
-                              hint=f"Double a literal {escape}.")
+                raise Invalid(
+                    f"the like pattern {pattern!r} escapes neither %, _ nor {escape}.",
+                    hint=f"Double a literal {escape}.",
+                )
             piece += re.escape(pattern[at])
         elif sign == "%":
             pieces.append(piece)

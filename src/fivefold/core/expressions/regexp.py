@@ -37,15 +37,20 @@ class _Reader:
         self.text, self.at, self.quantifiers = text, 0, 0
 
     def refuse(self, what: str) -> Invalid:
-        return Invalid(f"the regular expression {self.text!r} has {what} at character {self.at + 1}.",
-                       hint=r"Accepted: literals, . [a-z] \d \w \s \b ^ $ ( ) (?: ) | and ? * + {n,m} on what repeats "
-                            "nothing itself.")
+        return Invalid(
+            f"the regular expression {self.text!r} has {what} at character {self.at + 1}.",
+            hint=r"Accepted: literals, . [a-z] \d \w \s \b ^ $ ( ) (?: ) | and ? * + {n,m} on what repeats "
+            "nothing itself.",
+        )
 
     def alternation(self) -> tuple[str, bool]:
         """A pattern, and whether it is one plain sequence: no alternatives, no repetition."""
         branches, plain = [], True
         while True:
             branch, simple = self.sequence()
+            if not branch and self.text:
+                # DuckDB 2.0 finds no match for '(?:)b' in 'b'
+                raise self.refuse("an empty alternative")
             branches.append(branch)
             plain = plain and simple
             if not self.text.startswith("|", self.at):
@@ -88,10 +93,10 @@ class _Reader:
         if not self.text.startswith(")", self.at):
             raise self.refuse("an unclosed group")
         self.at += 1
-        return f"(?:{inner})", plain, bool(inner)
+        return f"(?:{inner})", plain, True
 
     def escape(self) -> tuple[str, bool, bool]:
-        sign = self.text[self.at:self.at + 1]
+        sign = self.text[self.at : self.at + 1]
         known = {**_KINDS, **_CONTROL, "b": r"\b"}.get(sign)
         if known is None:
             if sign not in _PUNCTUATION:
@@ -101,7 +106,7 @@ class _Reader:
         return known, True, sign != "b"
 
     def quantifier(self) -> str:
-        sign = self.text[self.at:self.at + 1]
+        sign = self.text[self.at : self.at + 1]
         if sign and sign in "?*+":
             quantifier = sign
         elif counted := _COUNTED.match(self.text, self.at):
@@ -115,7 +120,7 @@ class _Reader:
         if self.quantifiers > _MOST_QUANTIFIERS:
             raise self.refuse(f"more than {_MOST_QUANTIFIERS} repetitions")
         self.at += len(quantifier)
-        if self.text[self.at:self.at + 1] in ("?", "*", "+", "{"):
+        if self.text[self.at : self.at + 1] in ("?", "*", "+", "{"):
             raise self.refuse("a repetition of a repetition")
         return quantifier
 
@@ -151,7 +156,7 @@ class _Reader:
             if sign in "[^&~|":
                 raise self.refuse(f"a bare {sign} in a class")
             return sign, True
-        escaped = self.text[self.at:self.at + 1]
+        escaped = self.text[self.at : self.at + 1]
         if escaped in _IN_CLASS:
             self.at += 1
             return _IN_CLASS[escaped], False

@@ -83,7 +83,7 @@ def upper(s: str) -> str:
 
 def substring(s: str, start: int, count: int) -> str:
     """The code points at positions start … start + count - 1 that exist, counted from 1."""
-    return s[max(start - 1, 0):max(start - 1 + count, 0)]
+    return s[max(start - 1, 0) : max(start - 1 + count, 0)]
 
 
 def concat(*parts: str | None) -> str:
@@ -137,14 +137,60 @@ def regexp(pattern: str) -> Callable[[str], re.Match[str] | None]:
     return re.compile(regexp_pattern(pattern), re.ASCII).search
 
 
-_MATH = ("isfinite", "floor", "ceil", "trunc", "sqrt", "cbrt", "exp", "log", "log2", "log10", "sin", "cos", "tan",
-         "asin", "acos", "atan", "atan2", "tanh", "radians", "degrees")
+_MATH = (
+    "isfinite",
+    "floor",
+    "ceil",
+    "trunc",
+    "sqrt",
+    "cbrt",
+    "exp",
+    "log",
+    "log2",
+    "log10",
+    "sin",
+    "cos",
+    "tan",
+    "asin",
+    "acos",
+    "atan",
+    "atan2",
+    "tanh",
+    "radians",
+    "degrees",
+)
 _PYTHON = {"abs": abs, "float": float, "frozenset": frozenset, "int": int, "len": len, "repr": repr, "str": str}
 
-NAMES: Mapping[str, object] = MappingProxyType({
-    **_PYTHON, **{n: getattr(math, n) for n in _MATH}, "INFINITY": INFINITY, "TOO_BIG": TOO_BIG,
-    **{f.__name__: f for f in (round_away, floor_divide, power, between, first, greatest, least, lower, upper,
-                               substring, concat, read_int, read_float, date_of, midnight, day_of_year, quarter_start,
-                               like, regexp)},
-})
+NAMES: Mapping[str, object] = MappingProxyType(
+    {
+        **_PYTHON,
+        **{n: getattr(math, n) for n in _MATH},
+        "INFINITY": INFINITY,
+        "TOO_BIG": TOO_BIG,
+        **{
+            f.__name__: f
+            for f in (
+                round_away,
+                floor_divide,
+                power,
+                between,
+                first,
+                greatest,
+                least,
+                lower,
+                upper,
+                substring,
+                concat,
+                read_int,
+                read_float,
+                date_of,
+                midnight,
+                day_of_year,
+                quarter_start,
+                like,
+                regexp,
+            )
+        },
+    }
+)
 """Everything a generated row function can name."""

@@ -11,21 +11,38 @@ from fivefold.core.types import Type
 
 # binding strength, loosest first; sqlglot's grammar puts || between comparisons and sums
 _OR, _AND, _NOT, _COMPARE, _JOIN, _SUM, _PRODUCT, _MINUS, _ATOM = range(1, 10)
-_INFIX = {"or": _OR, "and": _AND, "=": _COMPARE, "<>": _COMPARE, "<": _COMPARE, "<=": _COMPARE, ">": _COMPARE,
-          ">=": _COMPARE, "is distinct from": _COMPARE, "||": _JOIN, "+": _SUM, "-": _SUM, "*": _PRODUCT,
-          "/": _PRODUCT, "//": _PRODUCT, "%": _PRODUCT}
+_INFIX = {
+    "or": _OR,
+    "and": _AND,
+    "=": _COMPARE,
+    "<>": _COMPARE,
+    "<": _COMPARE,
+    "<=": _COMPARE,
+    ">": _COMPARE,
+    ">=": _COMPARE,
+    "is distinct from": _COMPARE,
+    "||": _JOIN,
+    "+": _SUM,
+    "-": _SUM,
+    "*": _PRODUCT,
+    "/": _PRODUCT,
+    "//": _PRODUCT,
+    "%": _PRODUCT,
+}
 _PREDICATES = {"is null", "is true", "is false", "between", "in", "like", "ilike"}
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 # words with a meaning of their own somewhere in the grammar; as column names they are quoted
-_RESERVED = frozenset("""
-    all and any array as asc at between by case cast char collate convert create cross cube current_date
-    current_datetime current_time current_timestamp current_user date datetime default delete desc describe distinct
-    div drop else end escape except exists extract false fetch filter for format from full glob group having if ilike
-    in inner insert intersect interval into is isnull join lateral left like limit list map merge natural not notnull
-    null offset on or order outer over overlaps partition pivot qualify regexp replace right rlike rollup row select
-    set similar some struct table then time timestamp timestamptz true try_cast union unique unknown unnest unpivot
-    update using values when where window with within xor
-    """.split())  # noqa: SIM905
+_WORDS = """
+    all alter and any array as asc at between by case cast char collate convert create cross cube current_date
+    current_datetime current_time current_timestamp current_user date datetime default delete desc describe
+    distinct div drop else end escape except exists extract false fetch filter for format from full glob grant
+    group having if ilike in inner insert intersect interval into is isnull join lateral left like limit list map
+    merge natural not notnull null offset on or order outer over overlaps partition partitioned_by pivot qualify
+    regexp replace returning revoke right rlike rollback rollup row select set similar some struct symmetric table
+    tablesample then time timestamp timestamptz true try_cast uncache union unique unknown unnest unpivot update
+    using values when where window with within xor
+    """
+_RESERVED = frozenset(_WORDS.split())
 
 
 def spell(node: Node) -> str:

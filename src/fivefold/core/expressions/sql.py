@@ -98,6 +98,9 @@ def _bind(template: str, arguments: list[tuple[str, bool]], static: tuple[str, .
     body = SLOT.sub(fill, template)
     if not bound:
         return body
-    held = (arguments[bound[0]][0] if len(bound) == 1
-            else f"struct_pack({', '.join(f'a{i} := {arguments[i][0]}' for i in bound)})")
+    held = (
+        arguments[bound[0]][0]
+        if len(bound) == 1
+        else f"struct_pack({', '.join(f'a{i} := {arguments[i][0]}' for i in bound)})"
+    )
     return f"list_transform([{held}], lambda {name}: {body})[1]"

@@ -28,13 +28,16 @@ def _text(name: str, arity: int, gives: Type, sql: str, python: str) -> Operatio
 
 
 def _trimmed(name: str, python: str) -> tuple[Operation, ...]:
-    return (_text(name, 1, TEXT, f"{name}({{0}}, ' ')", f"{{0}}.{python}(' ')"),
-            _text(name, 2, TEXT, f"{name}({{0}}, {{1}})", f"{{0}}.{python}({{1}})"))
+    return (
+        _text(name, 1, TEXT, f"{name}({{0}}, ' ')", f"{{0}}.{python}(' ')"),
+        _text(name, 2, TEXT, f"{name}({{0}}, {{1}})", f"{{0}}.{python}({{1}})"),
+    )
 
 
 _START = _near("{1}")
-_COUNT = ("CAST(greatest(least(CASE WHEN {1} < 1 THEN CAST({1} AS HUGEINT) - 1 ELSE 0 END + {2}, 2147483647), 0) "
-          "AS BIGINT)")
+_COUNT = (
+    "CAST(greatest(least(CASE WHEN {1} < 1 THEN CAST({1} AS HUGEINT) - 1 ELSE 0 END + {2}, 2147483647), 0) AS BIGINT)"
+)
 _FROM = f"CASE WHEN {{1}} < 1 THEN 1 ELSE {_START} END"
 
 TEXTS: dict[str, tuple[Operation, ...]] = {
@@ -47,11 +50,17 @@ TEXTS: dict[str, tuple[Operation, ...]] = {
     "left": (Operation("left", (TEXT, INT), TEXT, f"left({{0}}, {_START})", "{0}[:{1}]"),),
     "right": (Operation("right", (TEXT, INT), TEXT, f"right({{0}}, {_START})", "{0}[-{1}:] if {1} else ''"),),
     "substring": (
-        Operation("substring", (TEXT, INT), TEXT, f"substring({{0}}, {_FROM})",
-                  "substring({0}, {1}, len({0}) - {1} + 1)"),
-        Operation("substring", (TEXT, INT, INT), TEXT,
-                  f"CASE WHEN {{1}} IS NOT NULL AND {{2}} IS NOT NULL THEN substring({{0}}, {_FROM}, {_COUNT}) END",
-                  "substring({0}, {1}, {2})")),
+        Operation(
+            "substring", (TEXT, INT), TEXT, f"substring({{0}}, {_FROM})", "substring({0}, {1}, len({0}) - {1} + 1)"
+        ),
+        Operation(
+            "substring",
+            (TEXT, INT, INT),
+            TEXT,
+            f"CASE WHEN {{1}} IS NOT NULL AND {{2}} IS NOT NULL THEN substring({{0}}, {_FROM}, {_COUNT}) END",
+            "substring({0}, {1}, {2})",
+        ),
+    ),
     "replace": (_text("replace", 3, TEXT, "replace({0}, {1}, {2})", "{0}.replace({1}, {2}) if {1} else {0}"),),
     "starts_with": (_text("starts_with", 2, BOOL, "starts_with({0}, {1})", "{0}.startswith({1})"),),
     "ends_with": (_text("ends_with", 2, BOOL, "ends_with({0}, {1})", "{0}.endswith({1})"),),
@@ -63,8 +72,15 @@ TEXTS: dict[str, tuple[Operation, ...]] = {
 def joined(arguments: Sequence[Node]) -> Choice:
     """`||`: null when any part is."""
     count = len(arguments)
-    return (Operation("||", (TEXT,) * count, TEXT, f"({' || '.join(f'{{{i}}}' for i in range(count))})",
-                      " + ".join(f"{{{i}}}" for i in range(count))),), arguments
+    return (
+        Operation(
+            "||",
+            (TEXT,) * count,
+            TEXT,
+            f"({' || '.join(f'{{{i}}}' for i in range(count))})",
+            " + ".join(f"{{{i}}}" for i in range(count)),
+        ),
+    ), arguments
 
 
 def concat(arguments: Sequence[Node]) -> Choice:
@@ -73,8 +89,11 @@ def concat(arguments: Sequence[Node]) -> Choice:
     if not count:
         raise Invalid("concat takes at least one argument.")
     slots = ", ".join(f"{{{i}}}" for i in range(count))
-    return (Operation("concat", (TEXT,) * count, TEXT, f"concat({slots})", f"concat({slots})", strict=False,
-                      never_null=True),), arguments
+    return (
+        Operation(
+            "concat", (TEXT,) * count, TEXT, f"concat({slots})", f"concat({slots})", strict=False, never_null=True
+        ),
+    ), arguments
 
 
 def like(name: str, subject: Node, pattern: Node, escape: Node | None) -> Choice:
@@ -89,8 +108,17 @@ def like(name: str, subject: Node, pattern: Node, escape: Node | None) -> Choice
     tail = " ESCAPE {s1}" if escaped is not None else ""
     folded = name == "ilike"
     sql = f"({_LOWERED} LIKE {_LOWERED.replace('{0}', '{s0}')}{tail})" if folded else f"({{0}} LIKE {{s0}}{tail})"
-    return (Operation(name, (TEXT,), BOOL, sql, "{k}({0}) is not None", static=(pattern.value, escaped),
-                      setup=f"like({{s0}}, {{s1}}, {folded})"),), [subject]
+    return (
+        Operation(
+            name,
+            (TEXT,),
+            BOOL,
+            sql,
+            "{k}({0}) is not None",
+            static=(pattern.value, escaped),
+            setup=f"like({{s0}}, {{s1}}, {folded})",
+        ),
+    ), [subject]
 
 
 def regexp_matches(arguments: Sequence[Node]) -> Choice:
@@ -99,5 +127,14 @@ def regexp_matches(arguments: Sequence[Node]) -> Choice:
         raise Invalid("regexp_matches takes a text and a pattern written as a text literal.")
     pattern = arguments[1].value
     regexp_pattern(pattern)
-    return (Operation("regexp_matches", (TEXT,), BOOL, "regexp_matches({0}, {s0})", "{k}({0}) is not None",
-                      static=(pattern,), setup="regexp({s0})"),), arguments[:1]
+    return (
+        Operation(
+            "regexp_matches",
+            (TEXT,),
+            BOOL,
+            "regexp_matches({0}, {s0})",
+            "{k}({0}) is not None",
+            static=(pattern,),
+            setup="regexp({s0})",
+        ),
+    ), arguments[:1]

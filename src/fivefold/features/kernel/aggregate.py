@@ -15,41 +15,40 @@ from fivefold.features.kernel.columns import Column, bits, text_ranks
 from fivefold.features.kernel.extremes import extreme
 from fivefold.features.kernel.fixed import fixed, sums, sums_of_squares
 from fivefold.features.kernel.plan import Aggregate
-from fivefold.features.kernel.rows import Rows, resolved
+from fivefold.features.kernel.rows import Rows
 from fivefold.features.kernel.wavelet import count_distinct, kth_smallest
 from fivefold.features.kernel.windows import Windows
 
 
-def aggregated(windows: Windows, load: Callable[[str, Type], Column], aggregates: tuple[Aggregate, ...],
-               where: str) -> Iterator[tuple[Aggregate, Values, pa.Array | None]]:
-    """Each aggregate with its values, in the order of the queries; where they are texts, codes into the third part."""
+def aggregated(
+    windows: Windows, load: Callable[[str, Type], Column], aggregates: tuple[Aggregate, ...], where: str
+) -> Iterator[tuple[Aggregate, bool, Values, pa.Array | None]]:
+    """Each aggregate; whether its values are in the order of `edge_rows`; the values; the texts they are codes into."""
     of_column: dict[tuple[str, Type] | None, list[Aggregate]] = {}
     for aggregate in aggregates:
         key = None if aggregate.column is None else (aggregate.column, aggregate.type)
         of_column.setdefault(key, []).append(aggregate)
     for key, wanted in of_column.items():
         if key is None:
-            yield from ((a, finish.count(windows[a].size), None) for a in wanted)
+            yield from ((a, False, finish.count(windows[a].size), None) for a in wanted)
             continue
         column, present = load(*key), None
         for aggregate in wanted:
-            span = windows[aggregate]
             texts = column.texts if aggregate.result is Type.STRING else None
             if aggregate.fn in ("first", "last"):
-                yield aggregate, _edge(windows.rows, column, span, aggregate.fn == "last"), texts
+                yield aggregate, True, _edge(windows, column, aggregate), texts
                 continue
             present = present or _present(windows.rows, column)
             named = f"{where}, column {key[0]!r}"
-            yield aggregate, _FUNCTIONS[aggregate.fn](present.values, present.within(span), aggregate, named), texts
+            span = present.within(windows[aggregate])
+            yield aggregate, False, _FUNCTIONS[aggregate.fn](present.values, span, aggregate, named), texts
 
 
-def _edge(rows: Rows, column: Column, span: Span, newest: bool) -> Values:
+def _edge(windows: Windows, column: Column, of: Aggregate) -> Values:
     """The value of the last or first row of each range; a null value of that row is the answer."""
-    if len(rows.origin) == 0:
-        return Values(np.zeros(len(span.lo), column.values.dtype), np.zeros(len(span.lo), np.bool_))
-    position = np.maximum(span.hi - 1, 0) if newest else np.minimum(span.lo, len(rows.origin) - 1)
-    chosen = resolved(rows, column, newest)[position]
-    seen = span.size > 0
+    seen, chosen = windows.edge_rows(of, column)
+    if len(windows.rows.origin) == 0:
+        return Values(np.zeros(len(seen), column.values.dtype), seen)
     return Values(column.values[chosen], seen if column.valid is None else seen & column.valid[chosen])
 
 
@@ -138,5 +137,12 @@ def _quantile(column: Column, span: Span, of: Aggregate, where: str) -> Values:
 
 
 _FUNCTIONS: dict[str, Callable[[Column, Span, Aggregate, str], Values]] = {
-    "count": _count, "sum": _sum, "mean": _mean, "std": _std, "min": _extreme, "max": _extreme, "distinct": _distinct,
-    "quantile": _quantile}
+    "count": _count,
+    "sum": _sum,
+    "mean": _mean,
+    "std": _std,
+    "min": _extreme,
+    "max": _extreme,
+    "distinct": _distinct,
+    "quantile": _quantile,
+}

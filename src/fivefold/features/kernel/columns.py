@@ -43,7 +43,9 @@ def column(array: pa.Array, kind: Type) -> Column:
         valid = ~np.isnan(numbers)
         if valid.all():
             return Column(kind, numbers + 0.0, None)
-        return Column(kind, np.where(valid, numbers, 0.0) + 0.0, valid)
+        numbers = np.where(valid, numbers, 0.0)
+        numbers += 0.0
+        return Column(kind, numbers, valid)
     present = array.is_valid().to_numpy(zero_copy_only=False) if array.null_count else None
     if kind is Type.STRING:
         encoded = array.dictionary_encode()

@@ -76,9 +76,9 @@ def quantile(n: Ints, buckets: Ints) -> Values:
     return Values(sketch.bucket_middle(buckets), n > 0)
 
 
-def empty(fn: str) -> tuple[int, bool]:
-    """The value, and whether it is not null, of a window that holds no row."""
-    return 0, fn in ("count", "distinct")
+def empty_is_zero(fn: str) -> bool:
+    """Whether a window without rows gives 0; all other functions give null."""
+    return fn in ("count", "distinct")
 
 
 def _divisor(n: Ints) -> Floats:

@@ -31,9 +31,10 @@ def fixed(column: Column, scale: int | None, where: str) -> Ints:
         numbers = np.where(beyond, 0, scaled).astype(np.int64)
     if beyond.any():
         value = column.values[int(np.argmax(beyond))].item()
-        raise Invalid(f"{where}: value {value!r} at scale {scale or 0} is out of range "
-                      "(accepted: |rint(x·2^s)| < 2^40).",
-                      hint="Quarantine such rows when they are read, or declare a smaller scale.")
+        raise Invalid(
+            f"{where}: value {value!r} at scale {scale or 0} is out of range (accepted: |rint(x·2^s)| < 2^40).",
+            hint="Quarantine such rows when they are read, or declare a smaller scale.",
+        )
     return numbers
 
 

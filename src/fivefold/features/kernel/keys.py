@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fivefold.features.kernel.arrays import Ints
+from fivefold.features.kernel.arrays import Codes, Ints
 
 _TABLE = 1 << 22  # up to this many combinations a direct table is cheaper than a search
 
@@ -22,7 +22,7 @@ class Entities:
     sorted pairs that occur, and the place there is the number that goes on. So nothing overflows, however many keys.
     """
 
-    codes: Ints
+    codes: Codes
     count: int
     dictionaries: tuple[pa.Array, ...]
     pairs: tuple[Ints, ...]
@@ -30,7 +30,7 @@ class Entities:
 
 def entities(keys: Sequence[pa.Array]) -> Entities:
     """Number the distinct keys of a spine, given its key columns."""
-    encoded = [key.dictionary_encode() for key in keys]
+    encoded = [_encoded(key) for key in keys]
     dictionaries = tuple(e.dictionary for e in encoded)
     codes = _indices(encoded[0])
     count = len(dictionaries[0])
@@ -45,7 +45,7 @@ def entities(keys: Sequence[pa.Array]) -> Entities:
     return Entities(codes, count, dictionaries, tuple(pairs))
 
 
-def codes_of(known: Entities, keys: Sequence[pa.Array]) -> Ints:
+def codes_of(known: Entities, keys: Sequence[pa.Array]) -> Codes:
     """The number of the entity of each source row; -1 where a key is null or the spine does not ask for it."""
     codes = _spine_codes(keys[0], known.dictionaries[0])
     count = len(known.dictionaries[0])
@@ -56,19 +56,26 @@ def codes_of(known: Entities, keys: Sequence[pa.Array]) -> Ints:
     return codes
 
 
-def _indices(encoded: pa.DictionaryArray) -> Ints:
-    return np.asarray(encoded.indices.fill_null(-1).to_numpy(), np.int64)
+def _encoded(key: pa.Array) -> pa.DictionaryArray:
+    return key if pa.types.is_dictionary(key.type) else key.dictionary_encode()
 
 
-def _spine_codes(key: pa.Array, dictionary: pa.Array) -> Ints:
-    encoded = key.dictionary_encode()
-    there = pc.index_in(encoded.dictionary, value_set=dictionary).fill_null(-1).to_numpy()
+def _indices(encoded: pa.DictionaryArray) -> Codes:
+    indices = encoded.indices
+    codes: Codes = (indices.fill_null(-1) if indices.null_count else indices).to_numpy()
+    return codes
+
+
+def _spine_codes(key: pa.Array, dictionary: pa.Array) -> Codes:
+    encoded = _encoded(key)
+    there = pc.index_in(encoded.dictionary.cast(dictionary.type), value_set=dictionary).fill_null(-1).to_numpy()
     # a null key has the index -1, which picks the -1 appended here
-    return np.append(there, -1).astype(np.int64)[_indices(encoded)]
+    codes: Codes = np.append(there, -1).astype(np.int32)[_indices(encoded)]
+    return codes
 
 
-def _pair(codes: Ints, later: Ints, width: int) -> Ints:
-    return np.where((codes < 0) | (later < 0), -1, codes * width + later)
+def _pair(codes: Codes, later: Codes, width: int) -> Ints:
+    return np.where((codes < 0) | (later < 0), -1, np.multiply(codes, width, dtype=np.int64) + later)
 
 
 def _distinct(numbers: Ints, size: int) -> Ints:

@@ -15,8 +15,17 @@ LARGEST_SCALE = 960  # 2.0**±960 and its products with 2**40 are normal doubles
 _ADDABLE = frozenset({Type.INT64, Type.FLOAT64, Type.BOOL})
 _ANY = frozenset(Type)
 ACCEPTS: dict[str, frozenset[Type]] = {
-    "count": _ANY, "sum": _ADDABLE, "mean": _ADDABLE, "std": _ADDABLE, "min": _ANY, "max": _ANY, "first": _ANY,
-    "last": _ANY, "distinct": _ANY, "quantile": _ADDABLE}
+    "count": _ANY,
+    "sum": _ADDABLE,
+    "mean": _ADDABLE,
+    "std": _ADDABLE,
+    "min": _ANY,
+    "max": _ANY,
+    "first": _ANY,
+    "last": _ANY,
+    "distinct": _ANY,
+    "quantile": _ADDABLE,
+}
 FIXED_POINT = frozenset({"sum", "mean", "std"})
 
 
@@ -41,14 +50,17 @@ class Aggregate(msgspec.Struct, frozen=True):
 
     def __post_init__(self) -> None:
         if self.fn not in ACCEPTS:
-            raise Invalid(f"feature {self.name!r}: no function {self.fn!r} (have: {', '.join(sorted(ACCEPTS))}).",
-                          hint=did_you_mean(self.fn, ACCEPTS))
+            raise Invalid(
+                f"feature {self.name!r}: no function {self.fn!r} (have: {', '.join(sorted(ACCEPTS))}).",
+                hint=did_you_mean(self.fn, ACCEPTS),
+            )
         if self.column is None and self.fn != "count":
             raise Invalid(f"feature {self.name!r}: {self.fn} needs a column.")
         if self.column is not None and self.type not in ACCEPTS[self.fn]:
             accepted = ", ".join(sorted(ACCEPTS[self.fn]))
-            raise Invalid(f"feature {self.name!r}: {self.fn} of {self.type} column {self.column!r} "
-                          f"(accepted: {accepted}).")
+            raise Invalid(
+                f"feature {self.name!r}: {self.fn} of {self.type} column {self.column!r} (accepted: {accepted})."
+            )
         _check_duration(self.name, "over", self.over, 1)
         _check_duration(self.name, "hop", self.hop, 1)
         _check_duration(self.name, "ago", self.ago, 0)
@@ -64,8 +76,10 @@ class Aggregate(msgspec.Struct, frozen=True):
         if self.type is not Type.FLOAT64 and self.scale not in (None, 0):
             raise Invalid(f"{where}: only float64 columns have a scale other than 0.")
         if self.type is Type.FLOAT64 and (self.scale is None or abs(self.scale) > LARGEST_SCALE):
-            raise Invalid(f"{where} (accepted: -{LARGEST_SCALE} to {LARGEST_SCALE}).",
-                          hint="Choose s so that a thousand times the largest |x|·2^s stays below 2^40.")
+            raise Invalid(
+                f"{where} (accepted: -{LARGEST_SCALE} to {LARGEST_SCALE}).",
+                hint="Choose s so that a thousand times the largest |x|·2^s stays below 2^40.",
+            )
 
     @property
     def result(self) -> Type:
@@ -101,8 +115,10 @@ class Source(msgspec.Struct, frozen=True):
 
     def __post_init__(self) -> None:
         if not self.keys or len(self.keys) != len(self.spine_keys):
-            raise Invalid(f"source {self.name!r}: keys {list(self.keys)} against spine keys {list(self.spine_keys)}: "
-                          "as many of each, at least one, are needed.")
+            raise Invalid(
+                f"source {self.name!r}: keys {list(self.keys)} against spine keys {list(self.spine_keys)}: "
+                "as many of each, at least one, are needed."
+            )
         if not self.aggregates:
             raise Invalid(f"source {self.name!r} has no aggregates.", hint="Leave it out.")
         _check_duration(self.name, "delay", self.delay, 0)

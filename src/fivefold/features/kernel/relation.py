@@ -7,7 +7,6 @@ import shutil
 import tempfile
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import duckdb
@@ -15,39 +14,76 @@ import pyarrow as pa
 
 from fivefold.core.errors import FivefoldError, Invalid, NotFound, Unavailable, Unsupported
 from fivefold.core.types import Type
+from fivefold.features.kernel.arrow import HOLDS
 
 BATCH = 1 << 20
 _LEAST_FOR_DUCKDB = 128 * 2**20
 
-_INTEGERS = {"TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "HUGEINT",
-             "UHUGEINT"}
+_INTEGERS = {
+    "TINYINT",
+    "SMALLINT",
+    "INTEGER",
+    "BIGINT",
+    "UTINYINT",
+    "USMALLINT",
+    "UINTEGER",
+    "UBIGINT",
+    "HUGEINT",
+    "UHUGEINT",
+}
 _TIMES = {"TIMESTAMP", "TIMESTAMP WITH TIME ZONE", "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP_NS", "DATE"}
 
 
-@dataclass
 class Engine:
-    """One DuckDB connection, used by one thread at a time, and a folder for what does not fit in memory."""
+    """One DuckDB connection, used by one thread at a time, and a folder for what does not fit in memory.
 
-    connection: duckdb.DuckDBPyConnection
-    folder: Path
-    lock: threading.RLock = field(default_factory=threading.RLock)
+    Use it as a context. The caller's connection is used as it is; else our own, held to `memory` bytes and `threads`,
+    is opened when it is first needed.
+    """
 
+    def __init__(self, connection: duckdb.DuckDBPyConnection | None, memory: int, threads: int) -> None:
+        self.lock = threading.RLock()
+        self._given = connection
+        self._own: duckdb.DuckDBPyConnection | None = None
+        self._limits: dict[str, str | bool | int | float | list[str]] = {
+            "memory_limit": f"{max(memory, _LEAST_FOR_DUCKDB)}B",
+            "threads": threads,
+        }
+        self._folder: Path | None = None
 
-@contextlib.contextmanager
-def engine(connection: duckdb.DuckDBPyConnection | None, memory: int, threads: int) -> Iterator[Engine]:
-    """The caller's connection as it is, or one of our own held to `memory` bytes and `threads`; removed files after."""
-    folder = Path(tempfile.mkdtemp(prefix="fivefold-asof-"))
-    used = connection or duckdb.connect(config={
-        "memory_limit": f"{max(memory, _LEAST_FOR_DUCKDB)}B", "threads": threads,
-        "temp_directory": str(folder / "duckdb"), "arrow_large_buffer_size": True, "python_enable_replacements": False})
-    try:
-        if connection is None:
-            used.execute("SET TimeZone = 'UTC'")
-        yield Engine(used, folder)
-    finally:
-        if connection is None:
-            used.close()
-        shutil.rmtree(folder, ignore_errors=True)
+    def __enter__(self) -> Engine:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._own is not None:
+            self._own.close()
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+    @property
+    def folder(self) -> Path:
+        """A folder of our own, gone when the engine is."""
+        with self.lock:
+            if self._folder is None:
+                self._folder = Path(tempfile.mkdtemp(prefix="fivefold-asof-"))
+            return self._folder
+
+    @property
+    def connection(self) -> duckdb.DuckDBPyConnection:
+        """The connection; hold the lock while using it."""
+        if self._given is not None:
+            return self._given
+        if self._own is None:
+            self._own = duckdb.connect(
+                config=self._limits
+                | {
+                    "temp_directory": str(self.folder / "duckdb"),
+                    "arrow_large_buffer_size": True,
+                    "python_enable_replacements": False,
+                }
+            )
+            self._own.execute("SET TimeZone = 'UTC'")
+        return self._own
 
 
 def as_item(relation: str) -> str:
@@ -107,17 +143,22 @@ def canonical(column: str, have: dict[str, str], kind: Type | None, what: str) -
     duck, sql = have[column], quoted(column)
     own = natural(duck)
     kind = kind or own
-    held = {Type.INT64: {Type.INT64}, Type.FLOAT64: {Type.FLOAT64, Type.INT64}, Type.BOOL: {Type.BOOL},
-            Type.STRING: {Type.STRING}, Type.TIMESTAMP: {Type.TIMESTAMP, Type.INT64}}
-    if kind is None or own not in held[kind]:
-        raise Invalid(f"{what}: column {column!r} is {duck}, wanted {kind or 'one of the five column types'}.",
-                      hint="Cast it in the relation.")
+    if kind is None or own not in HOLDS[kind]:
+        raise Invalid(
+            f"{what}: column {column!r} is {duck}, wanted {kind or 'one of the five column types'}.",
+            hint="Cast it in the relation.",
+        )
     if kind is Type.TIMESTAMP and own is Type.TIMESTAMP:
         if duck == "TIMESTAMP_NS":  # floor, also before 1970
             return f"CAST((epoch_ns({sql}) - (epoch_ns({sql}) % 1000 + 1000) % 1000) // 1000 AS BIGINT)"
         return f"epoch_us({sql})" if duck.startswith("TIMESTAMP") else f"epoch_us(CAST({sql} AS TIMESTAMP))"
-    wanted = {Type.INT64: "BIGINT", Type.FLOAT64: "DOUBLE", Type.BOOL: "BOOLEAN", Type.STRING: "VARCHAR",
-              Type.TIMESTAMP: "BIGINT"}[kind]
+    wanted = {
+        Type.INT64: "BIGINT",
+        Type.FLOAT64: "DOUBLE",
+        Type.BOOL: "BOOLEAN",
+        Type.STRING: "VARCHAR",
+        Type.TIMESTAMP: "BIGINT",
+    }[kind]
     return sql if duck == wanted else f"CAST({sql} AS {wanted})"
 
 
@@ -150,32 +191,11 @@ def split(at: Engine, query: str, keys: Sequence[str], parts: int, name: str, wh
     folder = at.folder / name
     part = f"CAST(hash({', '.join(keys)}) % {parts} AS INTEGER)"
     with at.lock, explained(what):
-        at.connection.execute(f"COPY (SELECT *, {part} AS part FROM ({query})) TO '{folder}' "
-                              "(FORMAT parquet, PARTITION_BY (part), OVERWRITE_OR_IGNORE)").fetchall()
-    return [f"SELECT * FROM read_parquet('{one}/*.parquet', hive_partitioning = false)"
-            for one in sorted(folder.glob("part=*"))]
-
-
-def select_from(at: Engine, table: pa.Table, columns: dict[str, Type | None],
-                what: str) -> dict[str, tuple[pa.Array, Type | None]]:
-    """Columns of an Arrow table in canonical form, each with the type it had."""
-    for name in columns:
-        if name not in table.column_names:
-            raise NotFound.named(f"column of {what}", name, table.column_names)
-    name = f"fivefold_{at.folder.name.replace('-', '_')}"
-    with at.lock, explained(what):
-        at.connection.register(name, table.select(list(columns)))
-        try:
-            have = types_of(at, name, what)
-            chosen = [f"{canonical(c, have, kind, what)} AS {quoted(c)}" for c, kind in columns.items()]
-            found = at.connection.sql(f"SELECT {', '.join(chosen)} FROM {name}").to_arrow_table()
-        finally:
-            at.connection.unregister(name)
-    return {c: (one_array(found.column(c)), natural(have[c])) for c in columns}
-
-
-def one_array(column: pa.ChunkedArray) -> pa.Array:
-    """The column without chunks, copied only when it has several."""
-    if column.num_chunks == 1:
-        return column.chunk(0)
-    return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
+        at.connection.execute(
+            f"COPY (SELECT *, {part} AS part FROM ({query})) TO '{folder}' "
+            "(FORMAT parquet, PARTITION_BY (part), OVERWRITE_OR_IGNORE)"
+        ).fetchall()
+    return [
+        f"SELECT * FROM read_parquet('{one}/*.parquet', hive_partitioning = false)"
+        for one in sorted(folder.glob("part=*"))
+    ]

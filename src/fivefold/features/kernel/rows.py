@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from fivefold.core.errors import Invalid, Unsupported
-from fivefold.features.kernel.arrays import Flags, Ints
+from fivefold.features.kernel.arrays import Codes, Flags, Ints
 from fivefold.features.kernel.columns import Column, sortable
 
 TIME_LIMIT = 2**62  # µs; with durations below 2**60 no difference of times leaves int64
@@ -26,11 +26,16 @@ class Ruler:
     span: int
     times: Ints | None
 
-    def at(self, entity: Ints, time: Ints) -> Ints:
+    def at(self, entity: Codes, time: Ints) -> Ints:
         """The place of each (entity, time); times beyond the rows' own are moved to just outside of them."""
+        strip = np.multiply(entity, self.span, dtype=np.int64)
         if self.times is not None:
-            return entity * self.span + np.searchsorted(self.times, time)
-        return entity * self.span + (np.clip(time, self.low, self.low + self.span - 1) - self.low)
+            strip += np.searchsorted(self.times, time)
+            return strip
+        within = np.clip(time, self.low, self.low + self.span - 1)
+        within -= self.low
+        within += strip
+        return within
 
 
 def ruler(time: Ints, entities: int) -> Ruler:
@@ -54,11 +59,10 @@ class Ties:
 
 @dataclass(frozen=True)
 class Rows:
-    """`origin[i]` is the source row at position i; `starts[e]` the first position of entity e."""
+    """`origin[i]` is the source row at position i, `line[i]` its place on the ruler; entity e begins at `starts[e]`."""
 
     origin: Ints
     line: Ints
-    time: Ints
     starts: Ints
     ruler: Ruler
     ties: Ties | None
@@ -68,46 +72,59 @@ class Rows:
 class Queries:
     """What is asked, sorted by (entity, time): row `at[i]` of the spine asks for `entity[i]` as of `time[i]`."""
 
-    entity: Ints
+    entity: Codes
     time: Ints
     at: Ints
 
 
-def sort_queries(entity: Ints, time: Ints, asked: Flags, entities: int) -> Queries:
+def sort_queries(entity: Codes, time: Ints, asked: Flags, entities: int) -> Queries:
     """The queries of the spine rows that are `asked` and whose entity is not -1. Time is µs."""
-    at = np.flatnonzero(asked & (entity >= 0))
-    entity, time = entity[at], check_times(time[at], "the spine")
+    entity, time, at = _chosen(entity, time, asked)
+    check_times(time, "the spine")
     order = np.argsort(ruler(time, entities).at(entity, time))
-    return Queries(entity[order], time[order], at[order])
+    return Queries(entity[order], time[order], order if at is None else at[order])
 
 
-def check_times(time: Ints, where: str) -> Ints:
-    """The times themselves; raises Invalid for one too far away to subtract durations from."""
+def _chosen(entity: Codes, time: Ints, kept: Flags) -> tuple[Codes, Ints, Ints | None]:
+    """The kept rows that have an entity, and which they are; None when they are all, as they mostly are."""
+    kept = kept & (entity >= 0)
+    if kept.all():
+        return entity, time, None
+    at = np.flatnonzero(kept)
+    return entity[at], time[at], at
+
+
+def check_times(time: Ints, where: str) -> None:
+    """Raises Invalid for a time too far away to subtract durations from."""
     if len(time) and not -TIME_LIMIT < int(time.min()) <= int(time.max()) < TIME_LIMIT:
         worst = max(int(time.min()), int(time.max()), key=abs)
-        raise Invalid(f"{where}: time {worst} µs is out of range (accepted: within ±2^62 µs).",
-                      hint="Infinite timestamps are not times: make them null.")
-    return time
+        raise Invalid(
+            f"{where}: time {worst} µs is out of range (accepted: within ±2^62 µs).",
+            hint="Infinite timestamps are not times: make them null.",
+        )
 
 
-def sort_rows(entity: Ints, time: Ints, kept: Flags, entities: int, seq: Column | None, where: str) -> Rows:
+def sort_rows(entity: Codes, time: Ints, kept: Flags, entities: int, seq: Column | None, where: str) -> Rows:
     """Order the source rows that are `kept` and whose entity is not -1. Time is µs.
 
     Raises Invalid for a time out of range and Unsupported for 2**31 rows or more.
     """
-    origin = np.flatnonzero(kept & (entity >= 0))
-    if len(origin) >= MOST_ROWS:
-        raise Unsupported(f"{where}: {len(origin)} rows at once (accepted: fewer than 2^31).",
-                          hint="Give it less memory.")
-    entity, time = entity[origin], check_times(time[origin], where)
+    entity, time, origin = _chosen(entity, time, kept)
+    check_times(time, where)
+    if len(time) >= MOST_ROWS:
+        raise Unsupported(
+            f"{where}: {len(time)} rows at once (accepted: fewer than 2^31).", hint="Give it less memory."
+        )
     measure = ruler(time, entities)
     line = measure.at(entity, time)
     if not np.all(line[1:] >= line[:-1]):
         order = np.argsort(line)  # need not be stable: equal rows are resolved by value
-        line, origin, time = line[order], origin[order], time[order]
+        line, origin = line[order], order if origin is None else origin[order]
+    elif origin is None:
+        origin = np.arange(len(line))
     starts = np.searchsorted(line, np.arange(entities + 1) * measure.span)
     origin, ties = _find_ties(line, origin, seq)
-    return Rows(origin, line, time, starts, measure, ties)
+    return Rows(origin, line, starts, measure, ties)
 
 
 def _find_ties(line: Ints, origin: Ints, seq: Column | None) -> tuple[Ints, Ties | None]:

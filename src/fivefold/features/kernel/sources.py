@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from fivefold.core.errors import Invalid
 from fivefold.core.types import Type
+from fivefold.features.kernel.parquet import Wanted, plain_files, read_plain, types_within
 from fivefold.features.kernel.plan import Source
 from fivefold.features.kernel.relation import (
     Engine,
@@ -27,7 +28,7 @@ _MOST_PARTS = 1024
 
 
 class Stored:
-    """What a source's query reads, and how: the relation is run once (a small relation read again and again: twice)."""
+    """How a source's rows are read: the relation is run once (twice when it is small but asked for again and again)."""
 
     def __init__(self, at: Engine, source: Source, number: int, budget: int, read_again: bool) -> None:
         self.source = source
@@ -37,33 +38,55 @@ class Stored:
         self._budget = max(1, budget // _WORKING)
         self._read_again = read_again
         self._queries: list[str] | None = None
-        self._types = types_of(at, source.relation, self.what)
-        self._query = f"SELECT {', '.join(self._selected())} FROM {as_item(source.relation)}"
+        self._files = plain_files(source.relation)
+        self._own = types_within(self._files, self._wanted()) if self._files else None
+        if self._own is None:  # the general way, which also has the messages for what is missing or wrong
+            self._files = None
+            self._query = self._sql()
 
     def columns(self) -> list[tuple[str, Type]]:
         """The distinct columns the aggregates use; the n-th is read as `c<n>`."""
         return list(dict.fromkeys((a.column, a.type) for a in self.source.aggregates if a.column is not None))
 
-    def check_keys(self, spine: Mapping[str, Type | None]) -> None:
-        """Raises Invalid when a key's type differs from that of the spine's key, or is float64."""
+    def check_types(self, spine: Mapping[str, Type | None]) -> None:
+        """Raises Invalid for a key of another type than the spine's key, and for a key or id that is float64."""
+        assert self._own is not None
         for mine, theirs in zip(self.source.keys, self.source.spine_keys, strict=True):
-            own, asked = natural(self._types[mine]), spine[theirs]
+            own, asked = self._own[mine], spine[theirs]
             if own is not asked or own is Type.FLOAT64:
-                raise Invalid(f"{self.what}: key {mine!r} is {self._types[mine]} and the spine's {theirs!r} is {asked} "
-                              "(accepted: the same of int64, string, bool, timestamp).", hint="Cast one of them.")
+                raise Invalid(
+                    f"{self.what}: key {mine!r} is {own} and the spine's {theirs!r} is {asked} "
+                    "(accepted: the same of int64, string, bool, timestamp).",
+                    hint="Cast one of them.",
+                )
+        if self.source.id is not None and self._own[self.source.id] is Type.FLOAT64:
+            raise Invalid(
+                f"{self.what}: id {self.source.id!r} is float64 (accepted: int64, string, bool, timestamp).",
+                hint="Cast it to BIGINT or VARCHAR.",
+            )
 
     def parts(self) -> Iterator[tuple[pa.Table, bool]]:
         """Tables that no two of share an entity, each with whether it is the only one."""
         if self._queries is None:
-            table, width = read_within(self._at, self._query, self._budget, self.what)
-            if table is not None and not self._read_again:
+            table, width = self._whole()
+            if table is not None and (self._files or not self._read_again):
                 yield table, True
                 return
             self._queries = self._split(table, width)
         for query in self._queries:
-            whole, _ = read_within(self._at, query, 2**62, self.what)
-            if whole is not None:
-                yield whole, len(self._queries) == 1
+            part, _ = read_within(self._at, query, 2**62, self.what)
+            if part is not None:
+                yield part, len(self._queries) == 1
+
+    def _whole(self) -> tuple[pa.Table | None, float]:
+        """All rows, or None when they are above the budget, and then the bytes a row takes."""
+        if self._files:
+            texts = [key for key in self.source.keys if self._own and self._own[key] is Type.STRING]
+            table = read_plain(self._files, self._wanted(), texts, self._budget, self.what)
+            if table is not None:
+                return table, 0.0
+            self._files, self._query = None, self._sql()
+        return read_within(self._at, self._query, self._budget, self.what)
 
     def _split(self, table: pa.Table | None, width: float) -> list[str]:
         parts = 1
@@ -74,17 +97,21 @@ class Stored:
         query = self._query
         if self.source.id is not None:
             # duplicates may lie in different parts, so they go before
-            query = (f"SELECT * EXCLUDE ({ID}, n) FROM (SELECT *, row_number() OVER () AS n FROM ({query})) "
-                     f"QUALIFY {ID} IS NULL OR row_number() OVER (PARTITION BY {ID} ORDER BY n) = 1")
+            query = (
+                f"SELECT * EXCLUDE ({ID}, n) FROM (SELECT *, row_number() OVER () AS n FROM ({query})) "
+                f"QUALIFY {ID} IS NULL OR row_number() OVER (PARTITION BY {ID} ORDER BY n) = 1"
+            )
         return split(self._at, query, keys, parts, self._name, self.what)
 
-    def _selected(self) -> list[str]:
+    def _wanted(self) -> list[Wanted]:
         source = self.source
-        if source.id is not None and natural(self._types.get(source.id, "BIGINT")) is Type.FLOAT64:
-            raise Invalid(f"{self.what}: id {source.id!r} is {self._types[source.id]} (accepted: anything but numbers "
-                          "with fractions).", hint="Cast it to BIGINT or VARCHAR.")
-        named: list[tuple[str, str, Type | None]] = [(key, f"{KEYS}{n}", None) for n, key in enumerate(source.keys)]
-        named.append((source.time, TIME, Type.TIMESTAMP))
-        named += [(c, alias, None) for c, alias in ((source.seq, SEQ), (source.id, ID)) if c is not None]
-        named += [(c, f"{VALUE}{n}", kind) for n, (c, kind) in enumerate(self.columns())]
-        return [f"{canonical(c, self._types, kind, self.what)} AS {alias}" for c, alias, kind in named]
+        wanted: list[Wanted] = [(key, f"{KEYS}{n}", None) for n, key in enumerate(source.keys)]
+        wanted.append((source.time, TIME, Type.TIMESTAMP))
+        wanted += [(c, alias, None) for c, alias in ((source.seq, SEQ), (source.id, ID)) if c is not None]
+        return wanted + [(c, f"{VALUE}{n}", kind) for n, (c, kind) in enumerate(self.columns())]
+
+    def _sql(self) -> str:
+        have = types_of(self._at, self.source.relation, self.what)
+        selected = [f"{canonical(c, have, kind, self.what)} AS {alias}" for c, alias, kind in self._wanted()]
+        self._own = {name: own for name, duck in have.items() if (own := natural(duck)) is not None}
+        return f"SELECT {', '.join(selected)} FROM {as_item(self.source.relation)}"
