@@ -41,7 +41,7 @@ ROW = st.fixed_dictionaries(
         "k": st.sampled_from([1, 1, 2, None]),
         "g": st.sampled_from(["a", "b", None]),
         "t": st.one_of(st.none(), st.integers(-12, 25)),
-        "s": st.sampled_from([None, 1, 2]),
+        "s": st.sampled_from([None, -1, 0, 1]),
         "id": st.one_of(st.none(), st.integers(0, 12)),
         "x": st.one_of(
             st.none(),

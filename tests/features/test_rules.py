@@ -76,8 +76,9 @@ def test_among_rows_of_equal_time_the_greatest_value_is_last_and_the_least_is_fi
 
 
 def test_seq_decides_before_the_value_does_and_a_null_seq_is_lowest() -> None:
-    rows = {"t": [1, 1, 1], "x": [5, 9, 2], "s": [3, None, 1]}
+    rows = {"t": [1, 1, 1], "x": [5, 9, 2], "s": [0, None, -1]}
     assert ask(rows, [2], of("last"), of("first"), seq="s") == [(5, 9)]
+    assert ask({"t": [1, 1], "x": [5, 9], "s": [0, None]}, [2], of("last"), seq="s") == [5]
 
 
 def test_a_null_value_is_lowest_among_ties_but_the_latest_row_may_be_null() -> None:
@@ -128,8 +129,9 @@ def test_nan_is_null_and_minus_zero_is_zero() -> None:
     rows = {"t": [1, 2], "x": [-0.0, float("nan")]}
     assert ask(rows, [2, 3], of("last", kind=FLOAT), of("count", kind=FLOAT)) == [(0.0, 1), (None, 1)]
     for fn in ("last", "first", "min", "max"):
-        [zero] = ask({"t": [1], "x": [-0.0]}, [2], of(fn, kind=FLOAT))
-        assert struct.pack("<d", zero) == bytes(8)
+        for beside in (1.0, float("nan")):
+            [zero] = ask({"t": [1, 2], "x": [-0.0, beside]}, [2], of(fn, kind=FLOAT))
+            assert struct.pack("<d", zero) == bytes(8)
     assert ask({"t": [1, 2], "x": [-0.0, 0.0]}, [3], of("distinct", kind=FLOAT)) == [1]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import typer
@@ -30,6 +31,8 @@ DEBUG = "--debug"
 
 def run() -> None:
     """Run the command line. Our own errors end with one message and exit code 1; anything else is shown as a bug."""
+    # before OpenMP starts: threads that wait by spinning slow training tenfold where cores are shared
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     debug = DEBUG in sys.argv
     if debug:
         sys.argv.remove(DEBUG)

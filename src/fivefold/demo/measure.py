@@ -54,7 +54,8 @@ def against_baselines(workspace: Workspace, version: Version, baseline: Version)
     constant = np.full(len(judged.y), float(info["base_rate"]))
     compared = {"late": judged, "departure delay alone": simple,
                 "always the base rate": msgspec.structs.replace(judged, p=constant)}
-    return {name: msgspec.to_builtins(score(Task("binary"), rows.y, rows.p, METRICS)) for name, rows in compared.items()}
+    return {name: msgspec.to_builtins(score(Task("binary"), rows.y, rows.p, METRICS))
+            for name, rows in compared.items()}
 
 
 def calibration(workspace: Workspace, version: Version, bins: int = 12) -> list[dict[str, float]]:

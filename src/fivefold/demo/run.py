@@ -17,6 +17,7 @@ from rich.table import Table
 
 from fivefold.batch.score import Scored, score
 from fivefold.core.canonical import digest
+from fivefold.core.errors import Invalid
 from fivefold.core.learning import Model
 from fivefold.core.time import instant
 from fivefold.core.uses import BatchJob
@@ -26,6 +27,7 @@ from fivefold.demo.report import write_report
 from fivefold.demo.start import start
 from fivefold.mlops import plan as plans
 from fivefold.mlops.apply import Outcome, apply
+from fivefold.mlops.judge import judge_version
 from fivefold.mlops.materialise import materialise_views
 from fivefold.mlops.release import CHAMPION, promote
 from fivefold.mlops.train import Trained, train
@@ -65,6 +67,7 @@ def run(folder: Path, *, fast: bool = False, actor: str = "demo") -> None:
                 return lambda show: _train(workspace, model, checked, show)
 
             late: Trained = stage("train", "joining features as of each departure, fitting", learn("late"))
+            _require_champion(workspace, late)
             baseline: Trained = stage("baseline", "a model of the departure delay alone", learn("by_delay"))
             stage("materialize", "feature values into the online store", lambda show: _materialise(workspace, show))
             scored: Scored = stage("score", "every flight of the last day", lambda show: _score(workspace, show))
@@ -110,6 +113,14 @@ def _train(workspace: Workspace, model: Model, checked: plans.Checked, show: Any
     info: Any = made.version.info
     return made, (f"{model.name}@{made.version.number}: auc {info['metrics']['auc']['value']:.3f} on "
                   f"{info['rows']['test']:,} later flights"), made.new
+
+
+def _require_champion(workspace: Workspace, late: Trained) -> None:
+    """Raise Invalid, with the gates' own words, when there is nothing to serve: no version has passed yet."""
+    if workspace.catalog.aliases.current("late", CHAMPION) is None:
+        refused = judge_version(workspace, late.version, None)
+        raise Invalid(f"late@{late.version.number} did not pass its gates, so nothing can be served: {refused.reason}.",
+                      hint="Change the model or its gates in project.py, then run the demo again.")
 
 
 def _materialise(workspace: Workspace, show: Any) -> tuple[None, str, bool]:

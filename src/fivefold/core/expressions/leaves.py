@@ -23,7 +23,7 @@ _TYPES = {
 
 
 def column_name(tree: exp.Expr) -> str:
-    """The name of a column; `view.feature` names the column `"view.feature"`. Raises Invalid for `*` and longer paths."""
+    """The name of a column; `view.feature` names the column `"view.feature"`. Raises Invalid for `*` and long paths."""
     parts = tree.parts  # type: ignore[attr-defined]
     if len(parts) > 2 or not isinstance(tree.this, exp.Identifier):
         raise Invalid(f"{tree.sql()} is not a column of the row.", hint="Write the column's name alone.")
