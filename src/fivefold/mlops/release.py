@@ -16,6 +16,7 @@ from fivefold.ports.copies import copy_blob, copy_tree
 from fivefold.workspace import Workspace
 
 CHAMPION = "champion"
+ROLLBACK = "rollback from version "
 
 
 class Release(msgspec.Struct, frozen=True):
@@ -90,13 +91,17 @@ def rollback(workspace: Workspace, model: str) -> AliasChange:
     if not changes:
         raise NotFound(f"{model} never had a champion.", hint=f"Run `fivefold train {model}`.")
     now = workspace.catalog.aliases.current(model, CHAMPION)
-    # a rollback is no release: going back twice goes back two releases
-    releases = [c.version for c in changes if not c.reason.startswith(("rollback", "restore"))]
-    index = max((i for i, v in enumerate(releases) if v == now), default=0)
-    if index == 0:
+    # releases lie on each other; a rollback takes the top one off, so going back twice goes back two
+    stack: list[int | None] = []
+    for change in changes:
+        if change.reason.startswith(ROLLBACK):
+            stack.pop()
+        else:
+            stack.append(change.version)
+    if len(stack) < 2:
         raise NotFound(f"{model}@champion has been version {now} from the start: there is nothing to go back to.")
     return workspace.catalog.aliases.move(
-        model, CHAMPION, releases[index - 1], expected=now, actor=workspace.actor, reason=f"rollback from version {now}"
+        model, CHAMPION, stack[-2], expected=now, actor=workspace.actor, reason=f"{ROLLBACK}{now}"
     )
 
 

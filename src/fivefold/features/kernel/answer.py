@@ -123,10 +123,9 @@ def answer(answers: Answers, source: Source, table: pa.Table, known: Entities, q
         here = (rows.starts[1:] > rows.starts[:-1])[queries.entity]
         queries = Queries(queries.entity[here], queries.time[here], queries.at[here])
     windows = Windows(rows, queries, source.delay, answers.rows if is_all else None)
-    wanted = list(dict.fromkeys((a.column, a.type) for a in source.aggregates if a.column is not None))
 
     def load(name: str, kind: Type) -> Column:
-        return column(read(f"{VALUE}{wanted.index((name, kind))}"), kind)
+        return column(read(f"{VALUE}{source.columns.index((name, kind))}"), kind)
 
     for aggregate, is_edge, values, texts in aggregated(windows, load, source.aggregates, where):
         answers.put(aggregate, None if is_edge and is_all else queries.at, values, texts)

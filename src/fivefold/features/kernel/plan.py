@@ -123,6 +123,11 @@ class Source(msgspec.Struct, frozen=True):
             raise Invalid(f"source {self.name!r} has no aggregates.", hint="Leave it out.")
         _check_duration(self.name, "delay", self.delay, 0)
 
+    @property
+    def columns(self) -> list[tuple[str, Type]]:
+        """The distinct columns the aggregates use, and the types they are read as; the n-th is read as `c<n>`."""
+        return list(dict.fromkeys((a.column, a.type) for a in self.aggregates if a.column is not None))
+
 
 def _check_duration(name: str, what: str, micros: int | None, least: int) -> None:
     if micros is not None and not least <= micros < LONGEST:

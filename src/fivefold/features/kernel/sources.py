@@ -44,10 +44,6 @@ class Stored:
             self._files = None
             self._query = self._sql()
 
-    def columns(self) -> list[tuple[str, Type]]:
-        """The distinct columns the aggregates use; the n-th is read as `c<n>`."""
-        return list(dict.fromkeys((a.column, a.type) for a in self.source.aggregates if a.column is not None))
-
     def check_types(self, spine: Mapping[str, Type | None]) -> None:
         """Raises Invalid for a key of another type than the spine's key, and for a key or id that is float64."""
         assert self._own is not None
@@ -108,7 +104,7 @@ class Stored:
         wanted: list[Wanted] = [(key, f"{KEYS}{n}", None) for n, key in enumerate(source.keys)]
         wanted.append((source.time, TIME, Type.TIMESTAMP))
         wanted += [(c, alias, None) for c, alias in ((source.seq, SEQ), (source.id, ID)) if c is not None]
-        return wanted + [(c, f"{VALUE}{n}", kind) for n, (c, kind) in enumerate(self.columns())]
+        return wanted + [(c, f"{VALUE}{n}", kind) for n, (c, kind) in enumerate(source.columns)]
 
     def _sql(self) -> str:
         have = types_of(self._at, self.source.relation, self.what)
