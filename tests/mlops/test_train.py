@@ -118,8 +118,8 @@ def test_a_forecast_learns_from_lags_of_the_same_view(shop) -> None:  # type: ig
     shop.write("""
 load = ff.Table("load", "data/load.csv", time="at")
 site = ff.Entity("site", key="site")
-past = ff.FeatureView("past", site, load, [ff.last("load", ago="7d"), ff.last("load", ago="1d"), ff.mean("load", over="1d")])
-tomorrow = ff.Model("tomorrow", ff.Target(load, "load", known="at"), [past, ff.Derived("drift", "last_load_ago_1d - past.mean_load_1d")],
+past = ff.FeatureView("past", site, load, [ff.last("load", ago="6d23h"), ff.last("load", ago="23h"), ff.mean("load", over="1d")])
+tomorrow = ff.Model("tomorrow", ff.Target(load, "load", known="at"), [past, ff.Derived("drift", "last_load_ago_23h - past.mean_load_1d")],
                     ff.learner("logistic", l2=0.001), ff.TimeSplit(test="2026-02-01"), metrics=["rmse", "r2"])
 """)
     shop.apply()

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from fivefold.core.expressions import parse
 from fivefold.core.types import Type
 
-I, F, B, S, T = Type.INT64, Type.FLOAT64, Type.BOOL, Type.STRING, Type.TIMESTAMP  # noqa: E741
+I, F, B, S, T = Type.INT64, Type.FLOAT64, Type.BOOL, Type.STRING, Type.TIMESTAMP
 COLUMNS = {I: "ij", F: "xy", B: "bc", S: "su", T: "tw"}
 FIRST, LAST = -62_135_596_800_000_000, 253_402_300_799_999_999
 
