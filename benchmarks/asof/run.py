@@ -29,6 +29,8 @@ import numpy as np
 import polars as pl
 import prepare
 import pyarrow as pa
+import pyarrow.parquet as pq
+import pyarrow.parquet as pq
 
 from fivefold.core.time import DAY, HOUR
 from fivefold.core.types import Type
@@ -131,8 +133,10 @@ def same_values(data: Path) -> int:
 def two_views(data: Path, rounds: int, feast_runs: int) -> dict[str, Any]:
     sides: dict[str, Callable[[Path], Any]] = {"ours": ours, "polars": by_polars, "duckdb": by_duckdb}
     compared = same_values(data)
-    for call in sides.values():
-        call(data)
+    spine = pq.read_metadata(data / "spine.parquet").num_rows
+    for name, call in sides.items():
+        if len(call(data)) != spine:
+            raise AssertionError(f"{name} did not keep the {spine} rows of the spine")
     wall: dict[str, list[float]] = {name: [] for name in sides}
     cpu: dict[str, list[float]] = {name: [] for name in sides}
     feast: list[float] = []

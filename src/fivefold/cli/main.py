@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import Annotated
 
 import typer
 
+from fivefold import __version__
 from fivefold.cli import models, projects, serving
 from fivefold.core.errors import FivefoldError, Several
 
@@ -21,6 +23,16 @@ app = typer.Typer(
     A first hour: `fivefold init DIR`, edit `project.py`, then `fivefold plan`, `fivefold apply`, `fivefold train
     MODEL`. Or see it all on real data: `fivefold demo`.""",
 )
+
+
+
+@app.callback()
+def options(version: Annotated[bool, typer.Option("--version", help="Show the version and exit.", is_eager=True)] = False,
+            ) -> None:
+    if version:
+        print(f"fivefold {__version__}")
+        raise typer.Exit
+
 
 projects.add_to(app)
 models.add_to(app)

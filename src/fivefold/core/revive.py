@@ -23,9 +23,11 @@ from fivefold.core.learning import (
 )
 from fivefold.core.noun import Noun
 from fivefold.core.sources import Check, Documents, Stream, Table, View
+from fivefold.core.uses import BatchJob, Endpoint
 
 NOUNS: dict[str, type[Noun]] = {
-    n.kind: n for n in (Table, View, Stream, Documents, Entity, FeatureView, Request, Derived, Udf, Model)
+    n.kind: n
+    for n in (Table, View, Stream, Documents, Entity, FeatureView, Request, Derived, Udf, Model, Endpoint, BatchJob)
 }
 PARTS: dict[str, type[msgspec.Struct]] = {
     p.__name__: p for p in (Check, Aggregate, Features, Target, Learner, TimeSplit, GroupSplit, RandomSplit, Gate, Tune)
@@ -35,8 +37,8 @@ PARTS: dict[str, type[msgspec.Struct]] = {
 def revive(definitions: Mapping[str, Json], functions: Mapping[str, Callable[..., Any]]) -> dict[str, Noun]:
     """Nouns by `kind:name` from definitions in an order in which each stands after what it points at.
 
-    Code is not data: a Udf gets its function from `functions` (by its name) if that still has the digest it had. Raises
-    Unsupported, naming it, when the code has changed or is gone.
+    A revived noun has the digest of the one it was. Code is not data: a Udf gets its function from `functions` (by its
+    name) if that still has the digest it had. Raises Unsupported, naming it, when the code has changed or is gone.
     """
     made: dict[str, Noun] = {}
     for ref, value in definitions.items():
@@ -50,13 +52,14 @@ def revive(definitions: Mapping[str, Json], functions: Mapping[str, Callable[...
 
 def _read(value: Any, made: Mapping[str, Noun]) -> Any:
     match value:
-        case {"ref": ref}:
-            return made[str(ref)]
+        # a schema may have columns called "ref" or "is", but no type is spelled like a reference or a part
+        case {"ref": str(ref)} if len(value) == 1 and ":" in ref:
+            return made[ref]
         case {"is": "Learner"}:
-            # the learner has done its work: what object it fitted is in the package
-            return Learner(value["kind"], value["params"])
-        case {"is": name}:
-            return PARTS[str(name)](**{k: _read(v, made) for k, v in value.items() if k != "is"})
+            # what object it fitted is in the package; its description stands for it, so that the digest stays
+            return Learner(value["kind"], value["params"], value["object"])
+        case {"is": str(name)} if name in PARTS:
+            return PARTS[name](**{k: _read(v, made) for k, v in value.items() if k != "is"})
         case Mapping():
             return {k: _read(v, made) for k, v in value.items()}
         case list() | tuple():

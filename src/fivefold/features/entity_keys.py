@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 
 import msgspec
 
 from fivefold.core.types import Type
 
+LONGEST = 256
+"""Bytes of the longest key that is written out: stores bound their keys, LMDB to 511 bytes with the view's name."""
+
+_NEVER = b"\xc1"  # the one byte that MessagePack never uses, so no key that is written out begins with it
+
 _encode = msgspec.msgpack.Encoder().encode
 
 
 def key_bytes(values: Sequence[object]) -> bytes:
-    """MessagePack of the key columns' values, in order; a float that is whole stays a float."""
-    return _encode(values)
+    """MessagePack of the key columns' values, in order; of a long key the byte 0xc1 and its SHA-256."""
+    written = _encode(values)
+    return written if len(written) <= LONGEST else _NEVER + hashlib.sha256(written).digest()
 
 
 def key_reader(types: Sequence[Type]) -> Callable[[Sequence[object]], bytes | None]:
-    """A function from key values to their bytes, None when one of them is null; integers become floats where needed."""
+    """A function from key values to their bytes, None when one of them is null.
+
+    An integer becomes a float, and -0.0 becomes 0.0, where the column's type is float64.
+    """
     floats = [i for i, kind in enumerate(types) if kind is Type.FLOAT64]
 
     def read(values: Sequence[object]) -> bytes | None:
@@ -25,6 +35,6 @@ def key_reader(types: Sequence[Type]) -> Callable[[Sequence[object]], bytes | No
             return None
         if floats:
             values = [float(v) + 0.0 if i in floats else v for i, v in enumerate(values)]  # type: ignore[arg-type]
-        return _encode(list(values))
+        return key_bytes(list(values))
 
     return read

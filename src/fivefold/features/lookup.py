@@ -8,13 +8,14 @@ from typing import Any, NamedTuple
 import msgspec
 import pyarrow as pa
 
-from fivefold.core.errors import Invalid, did_you_mean
+from fivefold.core.errors import FivefoldError, Invalid
 from fivefold.core.feature_names import derived_expression, feature_types, resolve
 from fivefold.core.features import Derived, FeatureView, Request, Udf, chosen
 from fivefold.core.learning import Model
 from fivefold.core.sources import rows_of
 from fivefold.core.types import Schema, Type
 from fivefold.features.entity_keys import key_reader
+from fivefold.features.fields import accepted
 from fivefold.features.frame import call_udf
 from fivefold.features.materialise import read_mark
 from fivefold.ports.online import MARK, OnlineStore
@@ -33,7 +34,8 @@ _read = msgspec.msgpack.Decoder(tuple[list[Any], list[int | None]]).decode
 class Vector(NamedTuple):
     """The features of one row, in the model's order: values, event times (microseconds) and statuses.
 
-    A request value or a derived one has no event time.
+    A request value or a derived one has no event time. `as_of` holds, by view, the moment its values were made for; a
+    view that is not in it was never materialised.
     """
 
     values: list[Any]
@@ -49,6 +51,14 @@ class _View(NamedTuple):
     read_key: Callable[[Sequence[object]], bytes | None]
     wanted: tuple[str, ...]
     places: tuple[int, ...]
+
+
+class _Held(NamedTuple):
+    """What the mark of a view says, read once for each materialisation."""
+
+    raw: bytes | None
+    at: int
+    order: tuple[tuple[int, int], ...]
 
 
 class Lookup:
@@ -69,6 +79,12 @@ class Lookup:
         counts = {n for n, (_, a) in chosen(model.features).items() if a.fn in ("count", "distinct")}
         self._nothing: list[Any] = [0 if n in counts else None for n in self.names]
         self._pairs_of_marks = [(v.name, MARK) for v in self._views]
+        self._held: list[_Held] = [_Held(None, 0, ()) for _ in self._views]
+
+    @property
+    def views(self) -> list[str]:
+        """Names of the feature views that are read."""
+        return [v.label for v in self._views]
 
     def _plan_views(
         self, model: Model, schemas: Mapping[str, Schema], online_name: Callable[[FeatureView], str]
@@ -106,62 +122,67 @@ class Lookup:
                 known[item.name] = types[item.name]
         return out
 
-    def check(self, row: Mapping[str, Any]) -> None:
-        """Raise Invalid for a field that is missing, unknown or of another type, naming what is accepted."""
-        for name, kind in self.fields.items():
-            if name not in row:
-                raise Invalid(f"the field {name!r} is missing.", hint=f"Send all of: {', '.join(self.fields)}.")
-            value = row[name]
-            if value is not None and not _fits(value, kind):
-                raise Invalid(f"the field {name!r} is {value!r}, which is not {kind}.", hint="null is accepted too.")
-        for name in row:
-            if name not in self.fields:
-                raise Invalid(
-                    f"there is no field {name!r} (accepted: {', '.join(self.fields)}).",
-                    hint=did_you_mean(name, self.fields),
-                )
+    def accept(self, row: object) -> dict[str, Any]:
+        """A request's row as the features see it: exactly the fields asked for, each of its type.
 
-    def vectors(self, store: OnlineStore, rows: Sequence[Mapping[str, Any]]) -> list[Vector]:
-        """The features of rows whose fields were checked, all as of one commit of the store."""
+        Raises Invalid for a field that is missing, unknown or of another type, naming what is accepted.
+        """
+        return accepted(row, self.fields)
+
+    def vectors(self, store: OnlineStore, rows: Sequence[Mapping[str, Any]]) -> list[Vector | FivefoldError]:
+        """The features of accepted rows, all as of one commit of the store; for a row whose Udf fails, the reason."""
         pairs: list[tuple[str, bytes]] = list(self._pairs_of_marks)
-        spots: list[tuple[int, _View]] = []
+        spots: list[tuple[int, int]] = []
         for i, row in enumerate(rows):
-            for view in self._views:
+            for v, view in enumerate(self._views):
                 key = view.read_key([row[k] for k in view.keys])
                 if key is not None:
                     pairs.append((view.name, key))
-                    spots.append((i, view))
+                    spots.append((i, v))
         found = store.get(pairs)
-        marks = [None if raw is None else read_mark(raw) for raw in found[: len(self._views)]]
-        as_of = {v.label: m.at for v, m in zip(self._views, marks, strict=True) if m is not None}
-        orders = {
-            v.name: None if m is None else [m.names.index(w) for w in v.wanted]
-            for v, m in zip(self._views, marks, strict=True)
-        }
+        held = [self._known(v, found[v]) for v in range(len(self._views))]
+        as_of = {view.label: h.at for view, h in zip(self._views, held, strict=True) if h.raw is not None}
         size = len(self.names)
         out = [Vector(self._nothing.copy(), [None] * size, [ABSENT] * size, as_of) for _ in rows]
-        for (i, view), raw in zip(spots, found[len(self._views) :], strict=True):
-            order = orders[view.name]
-            if raw is not None and order is not None:
-                values, times = _read(raw)
-                vector = out[i]
-                for place, at in zip(view.places, order, strict=True):
-                    vector.values[place], vector.times[place] = values[at], times[at]
-                    if times[at] is not None:
-                        vector.statuses[place] = PRESENT if values[at] is not None else NULL
-        for vector, row in zip(out, rows, strict=True):
-            self._finish(vector, row)
-        return out
+        for (i, v), raw in zip(spots, found[len(self._views) :], strict=True):
+            if raw is not None:
+                stored, moments = _read(raw)
+                values, times, statuses, _ = out[i]
+                for place, at in held[v].order:
+                    value, moment = stored[at], moments[at]
+                    values[place], times[place] = value, moment
+                    if moment is not None:
+                        statuses[place] = PRESENT if value is not None else NULL
+        return [self._finish(vector, row) for vector, row in zip(out, rows, strict=True)]
 
-    def _finish(self, vector: Vector, row: Mapping[str, Any]) -> None:
+    def _known(self, v: int, raw: bytes | None) -> _Held:
+        """What a view's mark says; it changes with each materialisation only, so it is decoded once."""
+        held = self._held[v]
+        if held.raw != raw:
+            view = self._views[v]
+            if raw is None:
+                held = _Held(None, 0, ())
+            else:
+                mark = read_mark(raw)
+                order = tuple(zip(view.places, map(mark.names.index, view.wanted), strict=True))
+                held = _Held(raw, mark.at, order)
+            self._held[v] = held
+        return held
+
+    def _finish(self, vector: Vector, row: Mapping[str, Any]) -> Vector | FivefoldError:
+        values, _, statuses, _ = vector
         for place, name in self._requests:
             value = row[name]
-            vector.values[place] = value
-            vector.statuses[place] = PRESENT if value is not None else NULL
-        for place, derive in self._later:
-            value = derive(vector.values)
-            vector.values[place] = value
-            vector.statuses[place] = PRESENT if value is not None else NULL
+            values[place] = value
+            statuses[place] = PRESENT if value is not None else NULL
+        try:
+            for place, derive in self._later:
+                value = derive(values)
+                values[place] = value
+                statuses[place] = PRESENT if value is not None else NULL
+        except FivefoldError as e:
+            return e
+        return vector
 
 
 def _fields(model: Model, schemas: Mapping[str, Schema]) -> dict[str, Type]:
@@ -174,23 +195,17 @@ def _fields(model: Model, schemas: Mapping[str, Schema]) -> dict[str, Type]:
     return out
 
 
-def _fits(value: object, kind: Type) -> bool:
-    if isinstance(value, bool):
-        return kind is Type.BOOL
-    if kind is Type.FLOAT64:
-        return isinstance(value, int | float)
-    if kind in (Type.INT64, Type.TIMESTAMP):
-        return isinstance(value, int) and -(2**63) <= value < 2**63
-    return kind is Type.STRING and isinstance(value, str)
-
-
 def _apply(function: Callable[..., Any], places: list[int]) -> Callable[[list[Any]], Any]:
     return lambda values: function(*[values[p] for p in places])
 
 
 def _call(item: Udf, places: list[tuple[int, Type]]) -> Callable[[list[Any]], Any]:
     def call(values: list[Any]) -> Any:
-        columns = [pa.chunked_array([pa.array([values[p]], _ARROW[kind])]) for p, kind in places]
-        return call_udf(item, columns)[0].as_py()
+        try:
+            columns = [pa.chunked_array([pa.array([values[p]], _ARROW[kind])]) for p, kind in places]
+            out = call_udf(item, columns)
+        except pa.ArrowInvalid as e:
+            raise Invalid(f"{item.ref}: {e}.") from None
+        return (out.cast(pa.int64()) if pa.types.is_timestamp(out.type) else out)[0].as_py()
 
     return call

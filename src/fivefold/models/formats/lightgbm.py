@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fivefold.core.errors import Invalid, missing_extra
+from fivefold.core.errors import missing_extra
 from fivefold.models.fitted import Predict
 
 
@@ -22,10 +22,11 @@ def load(folder: Path, task: str) -> Predict:
         import lightgbm as lgb
     except ImportError:
         raise missing_extra("lightgbm", "lightgbm", "this model") from None
-    try:
-        booster = lgb.Booster(model_str=(folder / "model.txt").read_text())
-    except lgb.basic.LightGBMError as e:
-        raise Invalid(f"{folder / 'model.txt'} is no LightGBM model: {e}.") from None
+    return predictor(lgb.Booster(model_str=(folder / "model.txt").read_text()))
+
+
+def predictor(booster: Any) -> Predict:
+    """The booster's predictions, on one thread."""
 
     def predict(x: np.ndarray) -> np.ndarray:
         return np.asarray(booster.predict(x, num_threads=1), dtype=np.float64)

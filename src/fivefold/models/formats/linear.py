@@ -10,6 +10,9 @@ import numpy as np
 from fivefold.core.errors import Invalid
 from fivefold.models.fitted import Predict
 
+FARTHEST = 1e9
+"""Standard deviations beyond which a value counts as this far: sums of products then stay finite."""
+
 
 class Columns(msgspec.Struct, frozen=True):
     """Each column's mean and scale, whether its nulls have a flag, and its number of categories (-1 for a number)."""
@@ -18,6 +21,13 @@ class Columns(msgspec.Struct, frozen=True):
     scales: tuple[float, ...]
     flagged: tuple[bool, ...]
     levels: tuple[int, ...]
+
+    @property
+    def width(self) -> int:
+        """Number of weights."""
+        return 1 + sum(
+            n if n >= 0 else 1 + flagged for n, flagged in zip(self.levels, self.flagged, strict=True)
+        )
 
     def design(self, x: np.ndarray) -> np.ndarray:
         """The `(n, k)` matrix that weights multiply: a one, then each column's part, row by row alone."""
@@ -28,7 +38,9 @@ class Columns(msgspec.Struct, frozen=True):
                 parts += [(values == level).astype(np.float64) for level in range(self.levels[i])]
                 continue
             null = np.isnan(values)
-            parts.append((np.where(null, self.means[i], values) - self.means[i]) / self.scales[i])
+            with np.errstate(over="ignore"):
+                z = (np.where(null, self.means[i], values) - self.means[i]) / self.scales[i]
+            parts.append(np.clip(z, -FARTHEST, FARTHEST))
             if self.flagged[i]:
                 parts.append(null.astype(np.float64))
         return np.column_stack(parts)
@@ -68,9 +80,9 @@ def save(model: Linear, folder: Path, task: str) -> None:
 
 
 def load(folder: Path, task: str) -> Predict:
-    """Read `linear.json`."""
-    try:
-        model = msgspec.json.decode((folder / "linear.json").read_bytes(), type=Linear)
-    except msgspec.MsgspecError as e:
-        raise Invalid(f"{folder / 'linear.json'} is no linear model: {e}.") from None
+    """Read `linear.json`. Raises Invalid when its parts do not belong together."""
+    model = msgspec.json.decode((folder / "linear.json").read_bytes(), type=Linear)
+    c = model.columns
+    if len({len(c.means), len(c.scales), len(c.flagged), len(c.levels)}) != 1 or len(model.weights) != c.width:
+        raise Invalid(f"{folder / 'linear.json'} has {len(model.weights)} weights for {c.width} columns.")
     return linear_predictor(model)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fivefold.core.errors import Invalid, missing_extra
+from fivefold.core.errors import missing_extra
 from fivefold.models.fitted import Predict
 
 
@@ -23,10 +23,7 @@ def load(folder: Path, task: str) -> Predict:
     except ImportError:
         raise missing_extra("xgboost-cpu", "xgboost", "this model") from None
     booster = xgb.Booster({"nthread": 1})
-    try:
-        booster.load_model(bytearray((folder / "model.ubj").read_bytes()))
-    except xgb.core.XGBoostError as e:
-        raise Invalid(f"{folder / 'model.ubj'} is no XGBoost model: {str(e).splitlines()[0]}.") from None
+    booster.load_model(bytearray((folder / "model.ubj").read_bytes()))
     return predictor(booster)
 
 
