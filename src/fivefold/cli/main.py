@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from typing import Annotated
 
@@ -25,14 +26,16 @@ app = typer.Typer(
 )
 
 
-
-@app.callback()
-def options(version: Annotated[bool, typer.Option("--version", help="Show the version and exit.", is_eager=True)] = False,
-            ) -> None:
-    if version:
+def _say_version(asked: bool) -> None:
+    if asked:
         print(f"fivefold {__version__}")
         raise typer.Exit
 
+
+@app.callback()
+def options(version: Annotated[bool, typer.Option("--version", help="Show the version and exit.", is_eager=True,
+                                                  callback=_say_version)] = False) -> None:
+    pass
 
 projects.add_to(app)
 models.add_to(app)
@@ -49,17 +52,26 @@ def run() -> None:
     if debug:
         sys.argv.remove(DEBUG)
     try:
+        signal.signal(signal.SIGINT, _interrupt)
         app(standalone_mode=True)
     except FivefoldError as e:
         if debug:
             raise
         print(_told(e), file=sys.stderr)
         sys.exit(1)
-    except KeyboardInterrupt:
+    except _Interrupted:
         print("interrupted; run the same command again to go on.", file=sys.stderr)
         sys.exit(130)
     except BrokenPipeError:
         sys.exit(0)
+
+
+class _Interrupted(BaseException):
+    """Ctrl-C, in a class of its own: typer would take a KeyboardInterrupt for itself and say no more than Aborted."""
+
+
+def _interrupt(number: int, frame: object) -> None:
+    raise _Interrupted
 
 
 def _told(error: FivefoldError) -> str:

@@ -15,8 +15,16 @@ from fivefold.core.learning import Model
 from fivefold.core.types import Schema, Type
 from fivefold.features.asof import as_of
 from fivefold.features.compile import Relation, Scales, sources
+from fivefold.features.kernel.arrow import own_type
 
 MEMORY = 1 << 30
+_ARROW = {
+    Type.FLOAT64: pa.float64(),
+    Type.INT64: pa.int64(),
+    Type.BOOL: pa.bool_(),
+    Type.STRING: pa.string(),
+    Type.TIMESTAMP: pa.timestamp("us"),
+}
 
 
 def frame(
@@ -36,8 +44,10 @@ def frame(
     """The spine with every feature of a model appended, as of the spine's `time`, in the spine's row order.
 
     The spine holds the entity keys and the request values under their own names. With `event_times`, each stored
-    feature also gets `<name>__time`: the event time of the newest row it saw.
+    feature also gets `<name>__time`: the event time of the newest row it saw. Raises Invalid for a request value whose
+    column is of another type.
     """
+    spine = _typed(model, spine)
     plans = sources(model.features, schemas, scales, relation)
     table = (
         as_of(
@@ -54,6 +64,24 @@ def frame(
         else spine
     )
     return derive_features(connection, model, table, schemas)
+
+
+def _typed(model: Model, spine: pa.Table) -> pa.Table:
+    """The spine with its request values as they are declared, so that `x / 2` means the same here and on a request."""
+    for item in model.features:
+        if isinstance(item, Request):
+            column = spine[item.name]
+            wanted, have = _ARROW[item.type], own_type(column.type)
+            if have is Type.INT64 and item.type is Type.FLOAT64:
+                # rounds to nearest beyond 2**53, as Python does
+                column = column.cast(wanted, safe=False)
+            elif have is not item.type:
+                raise Invalid(
+                    f"{model.ref}: {item.ref} is {item.type}, but the column {item.name!r} to score holds {have}.",
+                    hint="Cast it in a view.",
+                )
+            spine = spine.set_column(spine.column_names.index(item.name), item.name, column)
+    return spine
 
 
 def feature_names(model: Model, schemas: Mapping[str, Schema]) -> list[str]:
@@ -91,7 +119,10 @@ def call_udf(item: Udf, columns: Sequence[pa.ChunkedArray]) -> pa.Array:
 
     Raises Invalid when it fails, or returns another number of values than it was given.
     """
-    arrays = [as_numpy(c) for c in columns]
+    try:
+        arrays = [as_numpy(c) for c in columns]
+    except pa.ArrowInvalid as e:
+        raise Invalid(f"{item.ref}: {e}.", hint="A Udf sees numbers as float64: exact up to 2**53.") from None
     try:
         out = np.asarray(item.function(*arrays))
     except Exception as e:  # the user's own code: whatever it raises is an error of that function
@@ -119,20 +150,13 @@ def as_numpy(column: pa.ChunkedArray | pa.Array) -> np.ndarray:
 
 def from_numpy(values: np.ndarray, kind: Type, where: str) -> pa.Array:
     """A Udf's result as a column of its declared type; NaN and None become null."""
-    targets = {
-        Type.FLOAT64: pa.float64(),
-        Type.INT64: pa.int64(),
-        Type.BOOL: pa.bool_(),
-        Type.STRING: pa.string(),
-        Type.TIMESTAMP: pa.timestamp("us"),
-    }
     try:
         if values.dtype.kind == "f":
             array = pa.array(values + 0.0, from_pandas=True)
             infinite = np.isinf(values)
             if infinite.any():
                 array = pa.array(values, mask=infinite | np.isnan(values))
-            return array.cast(targets[kind])
-        return pa.array(values.tolist(), type=targets[kind], from_pandas=True)
+            return array.cast(_ARROW[kind])
+        return pa.array(values.tolist(), type=_ARROW[kind], from_pandas=True)
     except (pa.ArrowInvalid, pa.ArrowTypeError) as e:
         raise Invalid(f"{where} is declared {kind}, but returned {values.dtype}: {e}.") from None

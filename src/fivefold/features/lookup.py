@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import msgspec
 import pyarrow as pa
 
-from fivefold.core.errors import FivefoldError, Invalid
+from fivefold.core.errors import FivefoldError
 from fivefold.core.feature_names import derived_expression, feature_types, resolve
 from fivefold.core.features import Derived, FeatureView, Request, Udf, chosen
 from fivefold.core.learning import Model
@@ -85,6 +85,11 @@ class Lookup:
     def views(self) -> list[str]:
         """Names of the feature views that are read."""
         return [v.label for v in self._views]
+
+    def materialised(self, store: OnlineStore) -> dict[str, int | None]:
+        """By feature view, the moment (microseconds UTC) its values were made for; None for one that holds none."""
+        marks = store.get(self._pairs_of_marks)
+        return {v.label: None if raw is None else read_mark(raw).at for v, raw in zip(self._views, marks, strict=True)}
 
     def _plan_views(
         self, model: Model, schemas: Mapping[str, Schema], online_name: Callable[[FeatureView], str]
@@ -201,11 +206,7 @@ def _apply(function: Callable[..., Any], places: list[int]) -> Callable[[list[An
 
 def _call(item: Udf, places: list[tuple[int, Type]]) -> Callable[[list[Any]], Any]:
     def call(values: list[Any]) -> Any:
-        try:
-            columns = [pa.chunked_array([pa.array([values[p]], _ARROW[kind])]) for p, kind in places]
-            out = call_udf(item, columns)
-        except pa.ArrowInvalid as e:
-            raise Invalid(f"{item.ref}: {e}.") from None
+        out = call_udf(item, [pa.chunked_array([pa.array([values[p]], _ARROW[kind])]) for p, kind in places])
         return (out.cast(pa.int64()) if pa.types.is_timestamp(out.type) else out)[0].as_py()
 
     return call

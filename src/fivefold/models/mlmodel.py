@@ -6,6 +6,7 @@ https://mlflow.org/docs/latest/ml/model/ (storage format, signatures, python_fun
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
@@ -72,8 +73,12 @@ def python_env(environment: Mapping[str, str]) -> str:
 
 
 def input_example(rows: pa.Table) -> str:
-    """A few rows as JSON records."""
-    return json.dumps(rows.to_pylist(), indent=1, ensure_ascii=False) + "\n"
+    """A few rows as JSON records; what JSON has no number for is null."""
+    records = [
+        {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()}
+        for row in rows.to_pylist()
+    ]
+    return json.dumps(records, indent=1, ensure_ascii=False) + "\n"
 
 
 def _quoted(text: str) -> str:

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import numpy as np
 import pyarrow as pa
 
-from fivefold.core.errors import Invalid, NotFound, Unsupported
+from fivefold.core.errors import Invalid, Unsupported
 from fivefold.models import formats
+from fivefold.models.choice import choose
 from fivefold.models.encode import Encoding
 from fivefold.models.fitted import Fitted
+from fivefold.models.formats import pickle
+from fivefold.models.formats.pickle import PATIENCE
 from fivefold.models.mlmodel import input_example, mlmodel, python_env, requirements
-from fivefold.models.predictor import Predictor, choose
+from fivefold.models.predictor import Predictor
 from fivefold.models.tasks import Task
+from fivefold.models.verify import MANIFEST, manifest_of, verify
 
-MANIFEST = "manifest.json"
+T = TypeVar("T")
 
 
 class FeatureInfo(msgspec.Struct, frozen=True):
@@ -96,10 +97,6 @@ def write_package(
     folder.mkdir(parents=True)
     predictor, candidates, notes = choose(fitted, folder / "model", task.name, sample, tolerance)
     chosen = candidates[predictor.format]
-    # a conversion that is not used would be one more thing that could be wrong
-    for other in candidates:
-        if other not in (predictor.format, fitted.format):
-            shutil.rmtree(folder / "model" / other)
     about = About(
         name,
         key,
@@ -120,7 +117,7 @@ def write_package(
     (folder / "requirements.txt").write_text(requirements(environment))
     (folder / "python_env.yaml").write_text(python_env(environment))
     (folder / "MLmodel").write_text(mlmodel(name, key, features, task, classes, environment))
-    _write(folder / MANIFEST, _manifest(folder))
+    _write(folder / MANIFEST, manifest_of(folder))
     record = {
         "predictor": predictor.format,
         "rowwise": predictor.rowwise,
@@ -131,68 +128,38 @@ def write_package(
     return Package(predictor, record)
 
 
-def verify(folder: Path) -> None:
-    """Check every file of a package against its manifest.
-
-    Raises NotFound without a manifest, Invalid for a file that is missing, changed, a link, or not listed.
-    """
-    path = folder / MANIFEST
-    if not path.is_file() or path.is_symlink():
-        raise NotFound(f"{folder} is no model package: it has no {MANIFEST}.")
-    try:
-        listed = msgspec.json.decode(path.read_bytes(), type=dict[str, str])
-    except msgspec.MsgspecError as e:
-        raise Invalid(f"{path} is damaged: {e}.", hint="Fetch the package again.") from None
-    there = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_symlink() or not p.is_dir()} - {
-        MANIFEST
-    }
-    for name in sorted(there ^ set(listed)):
-        what = "is not listed in its manifest" if name in there else "is missing"
-        raise Invalid(f"the package {folder.name} is corrupt: {name} {what}.", hint="Fetch the package again.")
-    for name, expected in listed.items():
-        file = folder / name
-        if file.is_symlink():
-            raise Invalid(f"the package {folder.name} is corrupt: {name} is a link.", hint="Fetch the package again.")
-        found = _digest(file)
-        if found != expected:
-            raise Invalid(
-                f"the package {folder.name} is corrupt: {name} has the digest {found[:12]}, not {expected[:12]}.",
-                hint="Fetch the package again.",
-            )
-
-
-def load(folder: Path, *, trust_pickle: bool = False) -> LoadedModel:
+def load(folder: Path, *, trust_pickle: bool = False, patience: float = PATIENCE) -> LoadedModel:
     """Verify a package and load its declared predictor.
 
-    Raises what `verify` raises, and Unsupported for a pickle unless the caller trusts it.
+    Raises what `verify` raises, Invalid for parts that do not belong together, and Unsupported for a pickle unless the
+    caller trusts it; `patience` is how many seconds a pickled model may take to answer.
     """
     verify(folder)
-    about = msgspec.json.decode((folder / "fivefold.json").read_bytes(), type=About)
-    encoding = msgspec.json.decode((folder / "encoding.json").read_bytes(), type=Encoding)
+    about = _read(folder / "fivefold.json", About)
+    encoding = _read(folder / "encoding.json", Encoding)
+    examples = _read(folder / "input_example.json", list[dict[str, Any]])
+    if tuple((f.name, f.type) for f in about.features) != tuple(zip(encoding.names, encoding.types, strict=False)):
+        raise Invalid(f"the package {folder.name} is corrupt: fivefold.json and encoding.json name other features.")
+    where = folder / "model" / about.predictor
     if "pickle" in (about.predictor, about.format) and not trust_pickle:
         raise Unsupported(
             f"the model {about.name} is stored as a pickle, which runs code when it is loaded.",
             hint="If you trust it, declare Model(trust_pickle=True).",
         )
-    call = formats.load(about.predictor, folder / "model" / about.predictor, about.task)
-    examples = msgspec.json.decode((folder / "input_example.json").read_bytes(), type=list[dict[str, Any]])
-    return LoadedModel(
-        about, encoding, Predictor(about.predictor, about.rowwise, call), examples[0] if examples else {}
-    )
+    if about.predictor == "pickle":
+        call = pickle.load(where, about.task, patience=patience)
+    else:
+        call = formats.load(about.predictor, where, about.task)
+    classes = None if about.classes is None else len(about.classes)
+    predictor = Predictor(about.predictor, about.rowwise, call, classes)
+    return LoadedModel(about, encoding, predictor, examples[0] if examples else {})
 
 
-def _manifest(folder: Path) -> dict[str, str]:
-    return {
-        p.relative_to(folder).as_posix(): _digest(p)
-        for p in sorted(folder.rglob("*"))
-        if p.is_file() and p.name != MANIFEST
-    }
-
-
-def _digest(path: Path) -> str:
-    # a link planted between listing and reading is not followed
-    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW), "rb") as f:
-        return hashlib.file_digest(f, "sha256").hexdigest()
+def _read(path: Path, kind: type[T]) -> T:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=kind)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as e:
+        raise Invalid(f"{path} is damaged: {e}.", hint="Fetch the package again.") from None
 
 
 def _write(path: Path, value: Any) -> None:

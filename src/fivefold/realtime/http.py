@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
+import sys
 import time
+import traceback
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import msgspec
 
-from fivefold.core.errors import Invalid, NotFound
+from fivefold.core.errors import FivefoldError, NotFound
+from fivefold.features.fields import shown
 from fivefold.realtime.endpoint import Answer, Live
+from fivefold.realtime.prediction_log import PredictionLog
 
 MOST_BYTES = 8 << 20
 MOST_ROWS = 10_000
+BODY_SECONDS = 10.0
+"""How long a request may take to send its body."""
+CLOSE = (b"connection", b"close")
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 
 Receive = Callable[[], Awaitable[Mapping[str, Any]]]
@@ -45,10 +53,20 @@ _decode = msgspec.json.Decoder().decode
 class App:
     """The ASGI application over live endpoints; `hosts` are the Host names it answers to."""
 
-    def __init__(self, endpoints: Mapping[str, Live], hosts: tuple[str, ...] = LOOPBACK) -> None:
+    def __init__(
+        self,
+        endpoints: Mapping[str, Live],
+        log: PredictionLog,
+        *,
+        hosts: tuple[str, ...] = LOOPBACK,
+        body_seconds: float = BODY_SECONDS,
+    ) -> None:
         self._endpoints = endpoints
+        self._log = log
         self._hosts = hosts
+        self._body_seconds = body_seconds
         self.draining = False
+        """Set when it was told to stop: it is not ready any more, and connections close with their next answer."""
 
     async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -56,12 +74,16 @@ class App:
             return
         if scope["type"] != "http":
             return
+        headers: tuple[tuple[bytes, bytes], ...] = ()
         try:
             status, body = await self._respond(scope, receive)
-            headers: tuple[tuple[bytes, bytes], ...] = ()
         except Reply as e:
-            status, headers = e.status, e.headers
-            body = _encode({"error": {"message": e.message, "hint": e.hint}})
+            status, headers, body = e.status, e.headers, _error(e.message, e.hint)
+        except Exception:  # the edge of the process: one request may fail, the others go on
+            traceback.print_exc(file=sys.stderr)
+            status, body = 500, _error("something went wrong here, not with the request.", "The server's log says what.")
+        if self.draining:
+            headers = (*headers, CLOSE)
         await send(
             {
                 "type": "http.response.start",
@@ -81,7 +103,10 @@ class App:
         host = headers.get(b"host", b"").decode("latin-1")
         # a page of another site could reach a local server under a name of its own (DNS rebinding)
         if _hostname(host) not in self._hosts:
-            raise Reply(421, f"this server does not answer to the host {host!r}.")
+            raise Reply(421, f"this server does not answer to the host {shown(host)}.")
+        origin = headers.get(b"origin", b"").decode("latin-1")
+        if origin and _hostname(origin.partition("://")[2]) not in self._hosts:
+            raise Reply(403, f"this server does not answer to pages of {shown(origin)}.")
         path, method = scope["path"], scope["method"]
         if path in ("/health", "/v2/health/live", "/v2/health/ready"):
             _allow(method, "GET", "HEAD")
@@ -92,29 +117,37 @@ class App:
         if path.startswith("/predict/"):
             _allow(method, "POST")
             return await self._predict(path.removeprefix("/predict/"), headers, receive)
-        raise Reply(404, f"there is nothing at {path!r}.", "Ask POST /predict/ENDPOINT, GET / or GET /health.")
+        raise Reply(404, f"there is nothing at {shown(path)}.", "Ask POST /predict/ENDPOINT, GET / or GET /health.")
 
     def _health(self, path: str) -> tuple[int, bytes]:
-        if path == "/v2/health/ready":
-            waiting = [n for n, e in self._endpoints.items() if e.served is None]
-            ready = not waiting and not self.draining
-            return 200 if ready else 503, _encode({"ready": ready, "waiting_for_a_champion": waiting})
-        return 200, _encode({"live": True})
+        if path != "/v2/health/ready":
+            return 200, _encode({"live": True})
+        waiting = [n for n, e in self._endpoints.items() if e.served is None]
+        ready = not waiting and not self.draining
+        about = {
+            "ready": ready,
+            "draining": self.draining,
+            "waiting_for_a_champion": waiting,
+            "trouble": {n: str(e.trouble) for n, e in self._endpoints.items() if e.trouble},
+            "predictions_not_logged": self._log.dropped,
+            "log_trouble": self._log.failed or None,
+        }
+        return 200 if ready else 503, _encode(about)
 
     async def _predict(self, name: str, headers: Mapping[bytes, bytes], receive: Receive) -> tuple[int, bytes]:
         started = time.perf_counter_ns()
         live = self._endpoints.get(name)
         if live is None:
-            missing = NotFound.named("endpoint", name, self._endpoints)
+            missing = NotFound.named("endpoint", name[:80], self._endpoints)
             raise Reply(404, missing.message, missing.hint)
         kind = headers.get(b"content-type", b"").split(b";")[0].strip().lower()
         if kind != b"application/json":
             raise Reply(415, f"the content type is {kind.decode('latin-1')!r}, not application/json.")
-        rows, alone = _rows(await _body(headers, receive))
-        if live.served is None:
-            trouble = live.trouble or Invalid(f"the model of the endpoint {name!r} has no champion yet.")
-            raise Reply(503, trouble.message, trouble.hint)
-        served, answers = live.answer(rows, started)
+        rows, alone = _rows(await _body(headers, receive, self._body_seconds))
+        try:
+            served, answers = live.answer(rows, started)
+        except FivefoldError as e:
+            raise Reply(503, e.message, e.hint) from None
         if alone and answers[0].error is not None:
             raise Reply(400, answers[0].error["message"], answers[0].error["hint"])
         version = served.version
@@ -145,22 +178,44 @@ def _hostname(host: str) -> str:
     return host[: host.index("]") + 1] if host.startswith("[") and "]" in host else host.split(":")[0].lower()
 
 
+def _error(message: str, hint: str) -> bytes:
+    return _encode({"error": {"message": message, "hint": hint}})
+
+
 def _about(live: Live) -> dict[str, Any]:
     version = live.served.version if live.served else None
+    try:
+        materialised = live.materialised()
+    except FivefoldError as e:
+        raise Reply(503, e.message, e.hint) from None
     return {
         "model": version.model if version else None,
         "version": version.number if version else None,
         "fields": live.fields,
+        "materialized": materialised,
     }
 
 
-async def _body(headers: Mapping[bytes, bytes], receive: Receive) -> bytes:
+async def _body(headers: Mapping[bytes, bytes], receive: Receive, seconds: float) -> bytes:
+    """The whole body, which must arrive within `seconds`."""
     stated = headers.get(b"content-length", b"0")
     if not stated.isdigit() or int(stated) > MOST_BYTES:
         raise Reply(
-            413, f"the body has {stated.decode('latin-1')} bytes (accepted: {MOST_BYTES}).", "Send fewer rows at once."
+            413,
+            f"the body has {shown(stated.decode('latin-1'))} bytes (accepted: {MOST_BYTES}).",
+            "Send fewer rows at once.",
+            (CLOSE,),
         )
-    pieces, size = [], 0
+    try:
+        async with asyncio.timeout(seconds):
+            return await _received(receive)
+    except TimeoutError:
+        raise Reply(408, f"the body did not arrive within {seconds:g} s.", "Send it at once.", (CLOSE,)) from None
+
+
+async def _received(receive: Receive) -> bytes:
+    pieces: list[bytes] = []
+    size = 0
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
@@ -168,25 +223,24 @@ async def _body(headers: Mapping[bytes, bytes], receive: Receive) -> bytes:
         pieces.append(message.get("body", b""))
         size += len(pieces[-1])
         if size > MOST_BYTES:
-            raise Reply(413, f"the body has more than {MOST_BYTES} bytes.", "Send fewer rows at once.")
+            raise Reply(413, f"the body has more than {MOST_BYTES} bytes.", "Send fewer rows at once.", (CLOSE,))
         if not message.get("more_body"):
             return b"".join(pieces)
 
 
 def _rows(body: bytes) -> tuple[list[Any], bool]:
-    """The rows of a request, and whether it is a single one."""
+    """The rows of a request, and whether it is a single one. Of a key that is there twice the last value counts."""
     try:
         given = _decode(body)
-    except (msgspec.DecodeError, RecursionError) as e:
-        raise Reply(400, f"the body is not JSON: {e}.", 'Send {"field": value, …} or {"rows": [{…}, …]}.') from None
+    except (ValueError, RecursionError) as e:
+        raise Reply(400, f"the body is not JSON: {e}.", _SEND) from None
     if isinstance(given, dict) and set(given) == {"rows"} and isinstance(given["rows"], list):
         if not 0 < len(given["rows"]) <= MOST_ROWS:
             raise Reply(400, f"rows holds {len(given['rows'])} rows (accepted: 1 to {MOST_ROWS}).")
         return given["rows"], False
     if not isinstance(given, dict):
-        raise Reply(
-            400,
-            f"the body is a {type(given).__name__}, not an object.",
-            'Send {"field": value, …} or {"rows": [{…}, …]}.',
-        )
+        raise Reply(400, f"the body is {shown(given)}, not an object.", _SEND)
     return [given], True
+
+
+_SEND = 'Send {"field": value, …} or {"rows": [{…}, …]}.'

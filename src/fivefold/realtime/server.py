@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import ipaddress
+import signal
+import socket
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
 
 import uvicorn
 
 from fivefold.core.errors import Invalid, NotFound, Unavailable
 from fivefold.core.uses import Endpoint
+from fivefold.realtime.connection import Connection
 from fivefold.realtime.endpoint import POLL_SECONDS, Live
-from fivefold.realtime.http import App
+from fivefold.realtime.http import LOOPBACK, App
 from fivefold.realtime.prediction_log import PredictionLog
 from fivefold.workspace import Workspace
 
 DRAIN_SECONDS = 10
+FAREWELL_SECONDS = 0.5
+"""How long a server that was told to stop goes on answering, so that clients leave with an answer and not without."""
 
 
 def serve(
@@ -32,42 +40,25 @@ def serve(
     unknown endpoint, Unavailable when the port is taken.
     """
     require_loopback(host)
+    for name in names or []:
+        workspace.project.get(Endpoint.kind, name)
     chosen = [
         e for e in workspace.project.of(Endpoint.kind) if isinstance(e, Endpoint) and e.name in (names or [e.name])
     ]
-    for name in names or []:
-        workspace.project.get(Endpoint.kind, name)
     if not chosen:
         raise NotFound("the project declares no endpoint.", hint="Add ff.Endpoint(NAME, MODEL) to project.py.")
-    store, log = workspace.online(), PredictionLog(workspace.state)
-    over = threading.Event()
-    try:
-        endpoints = {e.name: Live(workspace, e, store, log) for e in chosen}
-        app = App(endpoints)
-        server = _Server(
-            uvicorn.Config(
-                app,
-                host=host,
-                port=port,
-                http="httptools",
-                loop="auto",
-                log_level="warning",
-                access_log=False,
-                timeout_graceful_shutdown=DRAIN_SECONDS,
-                lifespan="on",
-            )
-        )
-        server.app, server.ready = app, lambda at: started(at, endpoints) if started else None
-        watcher = threading.Thread(target=_watch, args=(endpoints, over), name="champions", daemon=True)
-        watcher.start()
+    with _bound(host, port) as listening:
+        store, log, over = workspace.online(), PredictionLog(workspace.state), threading.Event()
         try:
-            server.run()
-        except SystemExit:
-            raise Unavailable(f"cannot serve on {host}:{port}.", hint="Is the port in use? Try --port.") from None
-    finally:
-        over.set()
-        log.close()
-        store.close()
+            endpoints = {e.name: Live(workspace, e, store, log) for e in chosen}
+            app = App(endpoints, log, hosts=(*LOOPBACK, f"[{host}]" if ":" in host else host))
+            watcher = threading.Thread(target=_watch, args=(endpoints, over), name="champions", daemon=True)
+            watcher.start()
+            _Server(app, lambda at: started(at, endpoints) if started else None).run([listening])
+        finally:
+            over.set()
+            log.close()
+            store.close()
 
 
 def require_loopback(host: str) -> None:
@@ -83,6 +74,22 @@ def require_loopback(host: str) -> None:
         )
 
 
+@contextmanager
+def _bound(host: str, port: int) -> Iterator[socket.socket]:
+    """A socket at an address: a port that is taken is found before any model is loaded."""
+    address = "127.0.0.1" if host == "localhost" else host
+    made = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
+    with made:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            made.bind((address, port))
+        except OSError as e:
+            raise Unavailable(
+                f"cannot serve on {host}:{port}: {e.strerror or e}.", hint="Is the port in use? Try another --port."
+            ) from None
+        yield made
+
+
 def _watch(endpoints: dict[str, Live], over: threading.Event) -> None:
     while not over.wait(POLL_SECONDS):
         for live in endpoints.values():
@@ -90,17 +97,51 @@ def _watch(endpoints: dict[str, Live], over: threading.Event) -> None:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn, telling when it listens and where, and answering not ready as soon as it is told to stop."""
+    """uvicorn that says where it listens, and that leaves when told to without dropping anybody."""
 
-    app: App
-    ready: Callable[[str], None]
+    def __init__(self, app: App, ready: Callable[[str], None]) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                http=Connection,
+                ws="none",
+                loop="auto",
+                log_level="warning",
+                access_log=False,
+                timeout_graceful_shutdown=DRAIN_SECONDS,
+                lifespan="on",
+            )
+        )
+        self._app = app
+        self._ready = ready
+        self._leaving: float | None = None
 
-    async def startup(self, sockets: list[object] | None = None) -> None:  # type: ignore[override]
-        await super().startup(sockets)  # type: ignore[arg-type]
-        if self.started and self.servers:
-            host, port = self.servers[0].sockets[0].getsockname()[:2]
-            self.ready(f"http://{f'[{host}]' if ':' in host else host}:{port}")
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started and sockets:
+            host, port = sockets[0].getsockname()[:2]
+            self._ready(f"http://{f'[{host}]' if ':' in host else host}:{port}")
 
-    def handle_exit(self, sig: int, frame: object) -> None:
-        self.app.draining = True
-        super().handle_exit(sig, frame)  # type: ignore[arg-type]
+    async def on_tick(self, counter: int) -> bool:
+        over = self._leaving is not None and time.monotonic() >= self._leaving
+        return await super().on_tick(counter) or over
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        # uvicorn raises the signal again once it has shut down, which would end the process before the log is written
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {s: signal.signal(s, self.handle_exit) for s in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for s, handler in before.items():
+                signal.signal(s, handler)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self._app.draining = True
+        if self._leaving is None:
+            self._leaving = time.monotonic() + (FAREWELL_SECONDS if sig == signal.SIGTERM else 0.0)
+        elif sig == signal.SIGINT:
+            self.force_exit = True

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import heapq
+import os
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import msgspec
+
+_BLOCK = 1 << 18
 
 
 class Prediction(msgspec.Struct, frozen=True):
@@ -25,19 +31,33 @@ class Prediction(msgspec.Struct, frozen=True):
 
 
 def log_folder(state: Path) -> Path:
-    """Where the segments of the log lie, named so that they sort by time."""
+    """Where the segments of the log lie; each is written by one process, in order of time."""
     return state / "log" / "predictions"
 
 
 def read_predictions(state: Path, limit: int) -> list[dict[str, Any]]:
-    """The newest predictions first; a line that a crash cut short is left out."""
-    out: list[dict[str, Any]] = []
-    for segment in sorted(log_folder(state).glob("*.jsonl"), reverse=True):
-        for line in reversed(segment.read_bytes().splitlines()):
-            if len(out) == limit:
-                return out
-            try:
-                out.append(msgspec.json.decode(line, type=dict[str, Any]))
-            except msgspec.DecodeError:
-                continue
-    return out
+    """The newest predictions first, of all processes; a line that a crash cut short is left out."""
+    newest_first = [_backwards(segment) for segment in sorted(log_folder(state).glob("*.jsonl"))]
+    return list(islice(heapq.merge(*newest_first, key=lambda p: -int(p["at"])), limit))
+
+
+def _backwards(segment: Path) -> Iterator[dict[str, Any]]:
+    for line in _lines(segment):
+        try:
+            found = msgspec.json.decode(line, type=Prediction)
+        except ValueError:
+            continue
+        yield msgspec.to_builtins(found)
+
+
+def _lines(path: Path) -> Iterator[bytes]:
+    """The lines of a file from its end, a block at a time: the file is closed while nobody asks for more."""
+    end, rest = path.stat().st_size, b""
+    while end:
+        start = max(0, end - _BLOCK)
+        with path.open("rb") as f:
+            block = os.pread(f.fileno(), end - start, start)
+        first, *whole = (block + rest).split(b"\n")
+        yield from reversed(whole)
+        end, rest = start, first
+    yield rest

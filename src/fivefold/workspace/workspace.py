@@ -78,8 +78,11 @@ class Workspace(msgspec.Struct, frozen=True, eq=False):
         return store
 
     def snapshot(self, source: str) -> Snapshot:
-        """What was last taken in of a table or view. Raises NotFound before the first `apply`."""
+        """What was last taken in of a table or view. Raises NotFound for another name, and before the first `apply`."""
         found = self.find_snapshot(source)
+        names = [n.name for n in self.project.of(Table.kind, View.kind)]
+        if found is None and source not in names:
+            raise NotFound.named("table or view", source, names)
         if found is None:
             raise NotFound(f"nothing has been read of {source!r} yet.", hint="Run `fivefold apply` first.")
         return found

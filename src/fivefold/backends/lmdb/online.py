@@ -8,12 +8,12 @@ from typing import Any, TypeVar
 
 import lmdb
 
+from fivefold.backends.lmdb.environment import Environment, opened
 from fivefold.core.errors import Invalid, Unavailable
 from fivefold.ports.online import MARK, OnlineStore
 
 T = TypeVar("T")
 
-FIRST_SIZE = 256 << 20
 LARGEST_SIZE = 1 << 40
 _NAMES = b"\x00views\x00"
 
@@ -24,32 +24,31 @@ class Lmdb:
     def __init__(self, url: str) -> None:
         self._path = Path(url.removeprefix("lmdb:"))
         try:
-            self._path.mkdir(parents=True, exist_ok=True)
-            self._env = lmdb.open(str(self._path), map_size=FIRST_SIZE, max_readers=512, metasync=True)
+            self._held: Environment | None = opened(self._path)
         except (lmdb.Error, OSError) as e:
             raise Unavailable(f"cannot open the online store {self._path}: {e}.") from e
 
     def get(self, pairs: Sequence[tuple[str, bytes]]) -> list[bytes | None]:
-        def read() -> list[bytes | None]:
-            with self._env.begin() as transaction:
+        def read(env: Any) -> list[bytes | None]:
+            with env.begin() as transaction:
                 look = transaction.get
                 return [look(view.encode() + b"\x00" + key) for view, key in pairs]
 
-        return self._grown(read)
+        return self._do(read)
 
     def replace(self, view: str, items: Iterable[tuple[bytes, bytes]], mark: bytes) -> int:
         made = sorted(dict(items).items())
         prefix = self._prefix(view)
-        for key, _ in made:
-            if len(prefix) + len(key) > self._env.max_key_size() or key == MARK:
-                raise Invalid(
-                    f"a key of the view {view!r} has {len(key)} bytes (accepted: 1 to "
-                    f"{self._env.max_key_size() - len(prefix)}).",
-                    hint="Use a shorter entity key.",
-                )
 
-        def write() -> int:
-            with self._env.begin(write=True) as transaction:
+        def write(env: Any) -> int:
+            longest = env.max_key_size() - len(prefix)
+            for key, _ in made:
+                if len(key) > longest or key == MARK:
+                    raise Invalid(
+                        f"a key of the view {view!r} has {len(key)} bytes (accepted: 1 to {longest}).",
+                        hint="Use a shorter entity key.",
+                    )
+            with env.begin(write=True) as transaction:
                 self._clear(transaction, prefix)
                 cursor = transaction.cursor()
                 cursor.putmulti([(prefix + key, value) for key, value in made])
@@ -57,11 +56,11 @@ class Lmdb:
                 transaction.put(_NAMES + view.encode(), b"")
             return len(made)
 
-        return self._grown(write)
+        return self._do(write)
 
     def views(self) -> list[str]:
-        def read() -> list[str]:
-            with self._env.begin() as transaction:
+        def read(env: Any) -> list[str]:
+            with env.begin() as transaction:
                 cursor = transaction.cursor()
                 found = []
                 there = cursor.set_range(_NAMES)
@@ -70,18 +69,20 @@ class Lmdb:
                     there = cursor.next()
                 return found
 
-        return self._grown(read)
+        return self._do(read)
 
     def drop(self, view: str) -> None:
-        def write() -> None:
-            with self._env.begin(write=True) as transaction:
+        def write(env: Any) -> None:
+            with env.begin(write=True) as transaction:
                 self._clear(transaction, self._prefix(view))
                 transaction.delete(_NAMES + view.encode())
 
-        self._grown(write)
+        self._do(write)
 
     def close(self) -> None:
-        self._env.close()
+        if self._held is not None:
+            self._held.release()
+        self._held = None
 
     @staticmethod
     def _prefix(view: str) -> bytes:
@@ -96,22 +97,25 @@ class Lmdb:
         while there and cursor.key().startswith(prefix):
             there = cursor.delete()
 
-    def _grown(self, do: Callable[[], T]) -> T:
+    def _do(self, work: Callable[[Any], T]) -> T:
         """Do it; when the map is too small, or another process has grown it, adapt and do it again."""
         while True:
+            held = self._held
+            if held is None:
+                raise Unavailable(f"the online store {self._path} was closed.")
             try:
-                return do()
+                with held.used() as env:
+                    return work(env)
             except lmdb.MapFullError:
-                size = self._env.info()["map_size"] * 2
-                if size > LARGEST_SIZE:
+                if held.size * 2 > LARGEST_SIZE:
                     raise Unavailable(f"the online store {self._path} is full.") from None
-                self._env.set_mapsize(size)
+                held.resize(held.size * 2)
             except lmdb.MapResizedError:
-                self._env.set_mapsize(0)
-            except lmdb.DiskError as e:
+                held.resize(0)
+            except lmdb.Error as e:
                 raise Unavailable(
-                    f"cannot write to the online store {self._path}: {e}.",
-                    hint="Free some space and run it again; nothing was changed.",
+                    f"the online store {self._path} failed: {e}.",
+                    hint="Look for a full disk, then try again; nothing was changed.",
                 ) from e
 
 

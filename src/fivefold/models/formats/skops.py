@@ -109,11 +109,11 @@ def _renumbered(node: Any, numbers: dict[object, int], names: dict[str, str]) ->
         return node
     out = {}
     for key, value in node.items():
-        if key == "__id__":
+        if key == "__id__" and isinstance(value, int):
             # which equal constants are one object is up to the interpreter: told apart by their content instead
             same = node["content"] if node.get("__loader__") == "JsonNode" else value
             out[key] = numbers.setdefault(same, len(numbers) + 1)
-        elif key == "file" and "__loader__" in node:
+        elif key == "file" and isinstance(value, str):
             out[key] = names.setdefault(value, f"{len(names) + 1}{Path(value).suffix}")
         else:
             out[key] = _renumbered(value, numbers, names)

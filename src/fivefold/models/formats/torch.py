@@ -1,46 +1,47 @@
-"""Torch modules as data: the exported program (torch.export) and the weights as safetensors."""
+"""Torch modules as data: weights as safetensors, and the steps that `torch.export` finds as JSON.
+
+PyTorch's own archive (`program.pt2`) is not used: `torch.export.load` evaluates expressions of the file with sympy, so a
+planted one runs code. Here a step can only be an operator of the Core ATen set.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from fivefold.core.errors import Invalid, missing_extra
 from fivefold.models.fitted import Predict
+from fivefold.models.formats.torch_program import Program, exported, runner
 
 
 def save(model: Any, folder: Path, task: str) -> None:
-    """Write `weights.safetensors`, and `program.pt2` for any number of rows."""
-    import torch
+    """Write `weights.safetensors` and `program.json`, for any number of rows.
+
+    Raises Invalid for a module that torch cannot export, or whose steps are not all in the Core ATen set.
+    """
     from safetensors.torch import save_file
 
     module, features = model
-    save_file({k: v.contiguous() for k, v in module.state_dict().items()}, folder / "weights.safetensors")
-    rows = torch.export.Dim("rows", min=1, max=1 << 24)
-    with torch.no_grad():
-        program = torch.export.export(module, (torch.zeros(2, features),), dynamic_shapes=({0: rows},))
-    torch.export.save(program, folder / "program.pt2")
+    program, tensors = exported(module, features)
+    save_file({name: t.detach().clone().contiguous() for name, t in tensors.items()}, folder / "weights.safetensors")
+    (folder / "program.json").write_bytes(msgspec.json.format(msgspec.json.encode(program), indent=1))
 
 
 def load(folder: Path, task: str) -> Predict:
-    """Read the program, and give it the weights of the safetensors file.
-
-    torch.export.load reads tensors with `weights_only`, so nothing is unpickled. Raises Invalid for what is damaged.
-    """
+    """Read the steps and their weights."""
     try:
-        import torch
-        from safetensors import SafetensorError
         from safetensors.torch import load_file
     except ImportError:
         raise missing_extra("torch", "torch", "this model") from None
-    try:
-        module = torch.export.load(folder / "program.pt2").module()
-        module.load_state_dict(load_file(folder / "weights.safetensors"))
-    except (RuntimeError, SafetensorError, ValueError, KeyError) as e:
-        raise Invalid(f"{folder} holds no torch program: {str(e).splitlines()[0]}.") from None
-    return predictor(module, task)
+    program = msgspec.json.decode((folder / "program.json").read_bytes(), type=Program)
+    tensors = load_file(folder / "weights.safetensors")
+    missing = sorted(set(program.weights.values()) - set(tensors))
+    if missing:
+        raise Invalid(f"{folder / 'weights.safetensors'} has no weights {missing[0]!r}.")
+    return predictor(runner(program, tensors), task)
 
 
 def predictor(module: Any, task: str) -> Predict:
@@ -48,7 +49,7 @@ def predictor(module: Any, task: str) -> Predict:
     import torch
 
     def predict(x: np.ndarray) -> np.ndarray:
-        with torch.no_grad():
+        with torch.inference_mode():
             out = module(torch.from_numpy(x.astype(np.float32)))
             if task == "binary":
                 out = torch.sigmoid(out.reshape(len(x)))

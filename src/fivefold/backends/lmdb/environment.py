@@ -1,0 +1,78 @@
+"""LMDB environments of this process: each path is opened once, and its map is resized while nobody is inside."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import lmdb
+
+FIRST_SIZE = 256 << 20
+READERS = 512
+
+_open: dict[Path, Environment] = {}
+_opening = threading.Lock()
+
+
+class Environment:
+    """An environment shared by all stores of this process at one path; LMDB forbids to open it twice."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._env: Any = lmdb.open(str(path), map_size=FIRST_SIZE, max_readers=READERS)
+        # a reader that was killed would keep its slot, and keep old pages from being used again
+        self._env.reader_check()
+        self._inside = 0
+        self._changed = threading.Condition()
+        self.owners = 0
+
+    @property
+    def size(self) -> int:
+        """Bytes of the map."""
+        return int(self._env.info()["map_size"])
+
+    @contextmanager
+    def used(self) -> Iterator[Any]:
+        """The LMDB environment for one transaction, during which it is not resized."""
+        with self._changed:
+            self._inside += 1
+        try:
+            yield self._env
+        finally:
+            with self._changed:
+                self._inside -= 1
+                if not self._inside:
+                    self._changed.notify_all()
+
+    def resize(self, size: int) -> None:
+        """Give the map another size, 0 for the one another process gave it, once no transaction is under way."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._inside)
+            if size == 0 or size > self.size:
+                self._env.set_mapsize(size)
+
+    def release(self) -> None:
+        """One owner fewer; the last one closes it."""
+        with _opening:
+            self.owners -= 1
+            if not self.owners:
+                del _open[self._path]
+                with self._changed:
+                    self._changed.wait_for(lambda: not self._inside)
+                    self._env.close()
+
+
+def opened(path: Path) -> Environment:
+    """The environment at a path, which is made if it is not there; `release` it when done. Raises lmdb.Error, OSError.
+    """
+    path.mkdir(parents=True, exist_ok=True)
+    place = path.resolve()
+    with _opening:
+        found = _open.get(place)
+        if found is None:
+            found = _open[place] = Environment(place)
+        found.owners += 1
+        return found

@@ -1,0 +1,118 @@
+"""What one version needs to answer rows, made once: its fields, checks, look-ups and predictor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fivefold.core.errors import FivefoldError, Invalid
+from fivefold.core.expressions import parse
+from fivefold.core.sources import Check, OnFail, rows_of
+from fivefold.features.fields import shown
+from fivefold.features.lookup import Lookup, Vector
+from fivefold.ports.online import OnlineStore
+from fivefold.workspace.served import Served
+
+
+class Answered(NamedTuple):
+    """A row as it was taken, the features it was answered from, the prediction, and what was odd about it."""
+
+    row: dict[str, Any]
+    vector: Vector
+    prediction: Any
+    warnings: list[str]
+
+
+class _Rule(NamedTuple):
+    name: str
+    refuses: bool
+    columns: tuple[str, ...]
+    holds: Callable[..., Any]
+
+
+class Answering:
+    """A version that answers; whatever is wrong with a row fails that row alone."""
+
+    def __init__(self, served: Served) -> None:
+        self.served = served
+        self.lookup = Lookup(served.model, served.schemas, served.online_name)
+        self._classes = served.loaded.about.classes
+        self._rules = _request_rules(served, self.lookup)
+
+    def answer(self, store: OnlineStore, rows: Sequence[Any]) -> list[Answered | FivefoldError]:
+        """An answer or an error for each row, in order. Raises Unavailable when the store does not answer."""
+        out: list[Answered | FivefoldError | None] = [None] * len(rows)
+        taken: list[tuple[int, dict[str, Any], list[str]]] = []
+        for i, given in enumerate(rows):
+            try:
+                row = self.lookup.accept(given)
+                taken.append((i, row, self._check(row)))
+            except FivefoldError as e:
+                out[i] = e
+        found = self.lookup.vectors(store, [row for _, row, _ in taken]) if taken else []
+        good: list[tuple[int, dict[str, Any], list[str], Vector]] = []
+        for (i, row, warnings), vector in zip(taken, found, strict=True):
+            if isinstance(vector, FivefoldError):
+                out[i] = vector
+            else:
+                good.append((i, row, warnings, vector))
+        predicted = self._predict([vector for *_, vector in good]) if good else []
+        for (i, row, warnings, vector), prediction in zip(good, predicted, strict=True):
+            if isinstance(prediction, FivefoldError):
+                out[i] = prediction
+            else:
+                out[i] = Answered(row, vector, prediction, warnings + self._missing(vector))
+        return [o for o in out if o is not None]
+
+    def _check(self, row: dict[str, Any]) -> list[str]:
+        """The warnings of a row. Raises Invalid for one that breaks a check that refuses it."""
+        warnings = []
+        for rule in self._rules:
+            if rule.holds(*[row[c] for c in rule.columns]) is False:
+                if rule.refuses:
+                    values = ", ".join(f"{c} = {shown(row[c])}" for c in rule.columns)
+                    raise Invalid(
+                        f"the row breaks the check {rule.name!r}: {values}.",
+                        hint="Send a value for which it holds, or null.",
+                    )
+                warnings.append(f"the check {rule.name!r} does not hold")
+        return warnings
+
+    def _missing(self, vector: Vector) -> list[str]:
+        return [
+            f"no values of the feature view {name!r} have been materialised"
+            for name in self.lookup.views
+            if name not in vector.as_of
+        ]
+
+    def _predict(self, vectors: Sequence[Vector]) -> list[Any]:
+        """Predictions of rows; when they fail together, each is asked alone, so that only bad ones fail."""
+        encoding, predictor = self.served.loaded.encoding, self.served.loaded.predictor
+        try:
+            rows = [encoding.row(v.values) for v in vectors]
+            found = predictor.predict(rows[0] if len(rows) == 1 else np.concatenate(rows)).tolist()
+        except Exception as e:  # a model may raise anything; what it was asked together is asked one by one
+            if len(vectors) == 1:
+                return [e if isinstance(e, FivefoldError) else Invalid(f"the model failed on this row: {e}.")]
+            return [self._predict([v])[0] for v in vectors]
+        if self._classes is None:
+            return list(found)
+        return [dict(zip(self._classes, row, strict=True)) for row in found]
+
+
+def _request_rules(served: Served, lookup: Lookup) -> list[_Rule]:
+    """Checks of the target's source that a request can be held to: those over fields that it carries."""
+    source = rows_of(served.model.target.source)
+    schema = served.schemas[source.name]
+    rules = []
+    for item in source.checks:
+        assert isinstance(item, Check)
+        if item.rule == "row" and item.expression:
+            # what a field is called with may be wider than the column: a whole number for a float
+            typed = {c: lookup.fields.get(c, kind) for c, kind in schema.items()}
+            condition = parse(item.expression, typed, item.name)
+            if set(condition.columns) <= set(lookup.fields):
+                rules.append(_Rule(item.name, item.on_fail != OnFail.WARN, condition.columns, condition.function()))
+    return rules
