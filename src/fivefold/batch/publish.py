@@ -1,24 +1,34 @@
-"""A table of files is published by one rename: readers see all of the old one, or all of the new one.
+"""A table of files is published by one rename: whoever opens it finds all of the old one, or all of the new one.
 
 The table's folder is a link to a generation beside it, `.NAME.<key>`; the link is replaced in one step (rename(2)).
+
+How to read it while jobs run: resolve the link once (`resolved`, or `os.path.realpath`) and read below what it points
+to. A generation stays until the job runs again after it was replaced, so a reader has that long to finish. Whoever goes
+through the link for each file may list one generation and open another: then a file is not found, since no two
+generations share a name of a part, and nothing is ever mixed; list again.
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
+import re
 import shutil
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
 
-from fivefold.core.errors import Conflict, Unavailable
+from fivefold.core.errors import Conflict, NotFound, Unavailable
 
 MANIFEST = "_manifest.json"
+_KEY = 32
 
 
 class Manifest(msgspec.Struct, frozen=True):
-    """What a published table is: the key of its inputs, the version that made it, and its files."""
+    """What a published table is: the key of its inputs, the version that made it, and its files with their SHA-256."""
 
     key: str
     job: str
@@ -37,29 +47,70 @@ def published(folder: Path) -> Manifest | None:
     """
     if not folder.exists() and not folder.is_symlink():
         return None
-    if not folder.is_symlink() or not (folder / MANIFEST).is_file():
-        raise Conflict(
-            f"{folder} is there, and was not published by a batch job.",
-            hint="Move it away, or give the job's table another path; nothing was changed.",
-        )
-    return msgspec.json.decode((folder / MANIFEST).read_bytes(), type=Manifest)
+    target = Path(os.readlink(folder)) if folder.is_symlink() else Path()
+    if len(target.parts) == 1 and _is_ours(folder, target.name) and not (folder.parent / target).exists():
+        return None  # the generation was removed by hand
+    try:
+        if len(target.parts) == 1 and _is_ours(folder, target.name) and not (folder.parent / target).is_symlink():
+            return msgspec.json.decode((folder / MANIFEST).read_bytes(), type=Manifest)
+    except (OSError, ValueError):
+        pass
+    raise Conflict(
+        f"{folder} is there, and was not published by a batch job.",
+        hint="Move it away, or give the job's table another path; nothing was changed.",
+    )
+
+
+def resolved(folder: Path) -> Path:
+    """The generation that is published at a folder now: read everything below it. Raises NotFound, Conflict."""
+    if published(folder) is None:
+        raise NotFound(f"nothing is published at {folder}.")
+    return folder.resolve()
 
 
 def generation(folder: Path, key: str) -> Path:
     """Where the generation of a key lies."""
-    return folder.parent / f".{folder.name}.{key[:32]}"
+    return folder.parent / f".{folder.name}.{key[:_KEY]}"
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Wait until no other job writes this table, and keep others out; a killed job keeps nobody out (flock(2))."""
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(folder.parent / f".{folder.name}.lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
+    except OSError as e:
+        raise Unavailable(f"cannot write beside {folder}: {e.strerror or e}.") from e
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def begin(folder: Path, made: Path) -> None:
+    """Make room for a generation: what killed jobs and older ones left is removed, links within it too."""
+    current = _current(folder)
+    for other in folder.parent.iterdir():
+        if other.is_symlink():
+            if _is_ours(folder, other.name) or _is_ours(folder, other.name.removesuffix(".link")):
+                other.unlink(missing_ok=True)
+        elif other.is_dir() and _is_ours(folder, other.name) and other.name not in (current, made.name):
+            shutil.rmtree(other, ignore_errors=True)
+    _keep_only(made, None)
 
 
 def publish(folder: Path, made: Path, manifest: Manifest) -> None:
-    """Put a finished generation in the place of what is published, and remove what it replaces.
+    """Put a finished generation in the place of what is published. What it replaces stays for those who read it.
 
     Safe to repeat. Raises Conflict when something of somebody else is in the way, Unavailable when the disk is full.
     """
     published(folder)
-    before = folder.resolve() if folder.is_symlink() else None
     try:
+        _keep_only(made, set(manifest.files))
         _write_durably(made / MANIFEST, msgspec.json.format(msgspec.json.encode(manifest, order="sorted")) + b"\n")
-        link = folder.parent / f".{folder.name}.{uuid.uuid4().hex}.link"
+        link = folder.parent / f"{made.name}.link"
+        link.unlink(missing_ok=True)
         os.symlink(made.name, link)
         os.replace(link, folder)
         _sync(folder.parent)
@@ -68,22 +119,32 @@ def publish(folder: Path, made: Path, manifest: Manifest) -> None:
             f"cannot publish {folder}: {e.strerror or e}.",
             hint="Free some space and run it again; the old table is still there.",
         ) from e
-    if before is not None and before != made.resolve() and before.name.startswith(f".{folder.name}."):
-        shutil.rmtree(before, ignore_errors=True)
 
 
-def clean(folder: Path, keep: Path) -> None:
-    """Remove generations and links that a killed job left behind."""
-    current = folder.resolve() if folder.is_symlink() else None
-    for other in folder.parent.glob(f".{folder.name}.*"):
-        if other.is_symlink():
-            other.unlink(missing_ok=True)
-        elif other.is_dir() and other.resolve() not in (current, keep.resolve()):
-            shutil.rmtree(other, ignore_errors=True)
+def _current(folder: Path) -> str | None:
+    """The name of the generation that is published, if any."""
+    return os.readlink(folder) if folder.is_symlink() else None
+
+
+def _is_ours(folder: Path, name: str) -> bool:
+    """Whether a name beside a table is that of one of its generations, and not of the table `NAME.more`."""
+    return re.fullmatch(rf"\.{re.escape(folder.name)}\.[0-9a-f]{{{_KEY}}}", name) is not None
+
+
+def _keep_only(made: Path, files: set[str] | None) -> None:
+    """Remove links and unfinished files from a generation, and all but `files` if they are given."""
+    for path, folders, names in os.walk(made):
+        for name in [*folders, *names]:
+            file = Path(path, name)
+            unknown = (
+                files is not None and file.is_file() and file.relative_to(made).as_posix() not in files | {MANIFEST}
+            )
+            if file.is_symlink() or name.endswith(".tmp") or unknown:
+                file.unlink()
 
 
 def _write_durably(path: Path, body: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.tmp")
+    temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")
     with temporary.open("wb") as f:
         f.write(body)
         f.flush()

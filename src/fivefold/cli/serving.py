@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -73,7 +74,7 @@ def score(
     with workspace(project, env) as opened, progress() as show:
         noun = opened.project.get(BatchJob.kind, job)
         assert isinstance(noun, BatchJob)
-        made = run(opened, noun, progress=show)
+        made = run(opened, noun, progress=show, say=lambda text: print(text, file=sys.stderr))
     if json:
         emit(made)
         return
@@ -99,6 +100,9 @@ def _introduce(url: str, endpoints: dict[str, Live]) -> None:
                 "it is picked up as soon as there is one."
             )
             continue
+        for view, moment in live.materialised().items():
+            if moment is None:
+                print(f"{name}: no values of the feature view {view!r} yet; run `fivefold materialize`.")
         values = {"int64": 1, "float64": 1.0, "bool": True, "string": "x", "timestamp": 0}
         example = {n: live.example.get(n, values[k]) for n, k in live.fields.items()}
         print(

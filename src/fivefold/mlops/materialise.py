@@ -8,7 +8,6 @@ from functools import partial
 import duckdb
 import msgspec
 
-from fivefold.core.errors import NotFound
 from fivefold.core.features import FeatureView, chosen
 from fivefold.core.learning import Model
 from fivefold.core.project import Project
@@ -19,7 +18,7 @@ from fivefold.features.materialise import Materialised, materialise
 from fivefold.flow.steps import steps_of
 from fivefold.ports.online import OnlineStore
 from fivefold.workspace import Workspace
-from fivefold.workspace.served import CHAMPION, Served, online_name, served
+from fivefold.workspace.served import CHAMPION, Meaning, meaning, online_name, require_applied
 
 Progress = Callable[[str, int, int], None]
 
@@ -40,7 +39,8 @@ def materialise_views(
     """Materialise the named views (all that models use, when none is named) as of `at`, microseconds UTC.
 
     A champion that was trained under an older meaning of a view keeps its own values beside the new ones, as long as
-    the source of the view still means the same. Values that no champion and no declaration needs are dropped.
+    the source of the view still means the same. Values that no champion and no declaration needs are dropped. Raises
+    NotFound for an unknown view, Conflict when the project file has changes to the views that are not applied.
     """
     for name in names:
         workspace.project.get(FeatureView.kind, name)
@@ -96,9 +96,9 @@ def _kept(workspace: Workspace) -> set[str]:
     return {old.online_name(view) for old in _champions(workspace) for view in old.views}
 
 
-def _champions(workspace: Workspace) -> list[Served]:
+def _champions(workspace: Workspace) -> list[Meaning]:
     return [
-        served(workspace, workspace.catalog.versions.get(model, number))
+        meaning(workspace, workspace.catalog.versions.get(model, number))
         for (model, alias), number in workspace.catalog.aliases.all().items()
         if alias == CHAMPION and f"{Model.kind}:{model}" in workspace.project.nouns
     ]
@@ -108,19 +108,17 @@ def _wanted(workspace: Workspace) -> list[Wanted]:
     """Every view under every meaning that is in use, once."""
     found: dict[str, Wanted] = {}
     current = workspace.project
+    used = {v.ref: v for m in current.of(Model.kind) if isinstance(m, Model) for v, _ in chosen(m.features).values()}
+    # what was read under another meaning of a source must not be stored under this one
+    require_applied(workspace, list(used))
     schemas = {s.source: s.schema for n in current.of("table", "view") if (s := workspace.find_snapshot(n.name))}
-    for model in current.of(Model.kind):
-        assert isinstance(model, Model)
-        for view, _ in chosen(model.features).values():
-            if rows_of(view.source).name not in schemas:
-                raise NotFound(
-                    f"nothing has been read of {rows_of(view.source).ref} yet.", hint="Run `fivefold apply` first."
-                )
-            name = online_name(current, view)
-            found.setdefault(name, Wanted(name, view, current, schemas, workspace.scales()))
+    for view in used.values():
+        name = online_name(current, view)
+        found[name] = Wanted(name, view, current, schemas, workspace.scales())
     for old in _champions(workspace):
         for view in old.views:
             source, name = rows_of(view.source).ref, old.online_name(view)
             if current.closure_digests.get(source) == old.project.closure_digests[source]:
+                require_applied(workspace, [source])
                 found.setdefault(name, Wanted(name, view, old.project, old.schemas, old.scales))
     return list(found.values())

@@ -342,7 +342,7 @@ def _fit(
             "rows": _counts(parts, rows),
             "base_rate": float(y_train.mean()) if task.name == "binary" else None,
             "importance": importance(
-                package.predictor.predict, x[parts.test], y[parts.test], task, names, groups=g_test, seed=model.seed
+                package.predictor.call, x[parts.test], y[parts.test], task, names, groups=g_test, seed=model.seed
             ),
             "trials": trials,
             "features": {n: types[n].value for n in names},

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import msgspec
 import numpy as np
+import pyarrow as pa
 
 DRAWS = 200
 CONFIDENCE = 0.95
@@ -29,10 +30,18 @@ def draws(rows: int, groups: np.ndarray | None, seed: int, count: int = DRAWS) -
         for _ in range(count):
             yield np.bincount(random.integers(0, rows, rows), minlength=rows).astype(np.float64)
         return
-    _, member = np.unique(groups, return_inverse=True)
-    sets = int(member.max()) + 1
+    member, sets = members(groups)
     for _ in range(count):
         yield np.bincount(random.integers(0, sets, sets), minlength=sets).astype(np.float64)[member]
+
+
+def members(groups: np.ndarray) -> tuple[np.ndarray, int]:
+    """Which group each row `(n,)` belongs to, as numbers in order of first appearance; and how many there are.
+
+    Null is a group of its own.
+    """
+    coded = pa.array(groups).dictionary_encode(null_encoding="encode")
+    return np.asarray(coded.indices.to_numpy(zero_copy_only=False)), len(coded.dictionary)
 
 
 def interval(value: float, resampled: list[float]) -> Interval:

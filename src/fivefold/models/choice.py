@@ -1,4 +1,4 @@
-"""Which predictor a version is given: a conversion to ONNX where it is close enough and not slow, else its own format."""
+"""Which predictor a version is given: ONNX where that is close enough and not slow, else its own format."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from fivefold.models.predictor import Predictor, alone, transparent
 SLOWER = 1.5
 """A conversion is left when a row takes this many times the native predictor's time.
 
-Conversions were measured at 0.03 to 0.7 of it. The limit lies far from there, so that a busy machine does not make equal
-inputs choose differently, which would give them different packages.
+Conversions were measured at 0.03 to 0.7 of it. The limit lies far from there, so that a busy machine does not make
+equal inputs choose differently, which would give them different packages.
 """
 FEW = 64
 """Rows on which a predictor is asked row by row."""
@@ -49,8 +49,8 @@ def choose(
 ) -> tuple[Predictor, dict[str, Candidate], list[str]]:
     """Write a model in its own format, and as ONNX where that is the better predictor; returns what was chosen.
 
-    ONNX is chosen when its predictions on `sample` `(n, features)` are within `tolerance` of the training library and it
-    is not slower. Also returns all candidates and what spoke against the others. Raises Invalid when none is within
+    ONNX is chosen when its predictions on `sample` `(n, features)` are within `tolerance` of the training library and
+    it is not slower. Also returns all candidates and what spoke against the others. Raises Invalid when none is within
     tolerance, or when what the learner made does not predict what its task asks for.
     """
     truth = fitted.predict(sample)

@@ -100,21 +100,24 @@ class _Inexact(ValueError):
 
 def _number(value: object) -> float:
     if value.__class__ is float:
-        return value  # type: ignore[return-value]
+        return value  
     if isinstance(value, int):
         if -_EXACT <= value <= _EXACT:
             return float(value)
         raise _Inexact
-    if isinstance(value, float | np.number | np.bool_):
+    if isinstance(value, float):
+        return float(value)
+    if isinstance(value, np.number | np.bool_):
         return _number(value.item())
     raise TypeError
 
 
 def _placing(categories: Sequence[str]) -> Callable[[object], float]:
-    find = {category: float(i) for i, category in enumerate(categories)}.get
+    places: dict[object, float] = {category: float(i) for i, category in enumerate(categories)}
+    find = places.get
 
     def place(value: object) -> float:
-        found = find(value)  # type: ignore[arg-type]
+        found = find(value)
         if found is not None:
             return found
         if isinstance(value, str):

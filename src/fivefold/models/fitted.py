@@ -8,6 +8,8 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from fivefold.models.bootstrap import members
+
 Predict = Callable[[np.ndarray], np.ndarray]
 """From a float64 matrix `(n, features)` to float64 predictions `(n,)`, or `(n, k)` probabilities."""
 
@@ -26,7 +28,10 @@ class Fitted(msgspec.Struct, frozen=True):
 
 
 class Data(msgspec.Struct, frozen=True):
-    """Training rows: `x` `(n, features)` float64 with NaN for null, `y` `(n,)`, the task and what the columns are."""
+    """Training rows: `x` `(n, features)` float64 with NaN for null, `y` `(n,)`, the task and what the columns are.
+
+    `classes` is the number of classes of a multiclass task.
+    """
 
     x: np.ndarray
     y: np.ndarray
@@ -36,15 +41,11 @@ class Data(msgspec.Struct, frozen=True):
     groups: np.ndarray | None
     seed: int
     threads: int
-
-    @property
-    def classes(self) -> int:
-        """Number of classes of a multiclass task."""
-        return int(self.y.max()) + 1
+    classes: int | None = None
 
     def by_group(self) -> tuple[np.ndarray, np.ndarray]:
         """For ranking: an order of rows in which each group stands together, and the groups' sizes in that order."""
         assert self.groups is not None
-        _, member = np.unique(self.groups, return_inverse=True)
+        member, _ = members(self.groups)
         order = np.argsort(member, kind="stable")
         return order, np.bincount(member)

@@ -8,9 +8,10 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from fivefold.core.errors import NotFound
 from fivefold.core.learning import Gate
 from fivefold.models.bootstrap import Interval
-from fivefold.models.metrics import improvement, score
+from fivefold.models.metrics import improvement, prepare, score
 from fivefold.models.tasks import Task
 
 
@@ -41,11 +42,15 @@ def judge(
     """Decide gates on test rows: `p` are the candidate's predictions, `champion` the champion's on the same rows.
 
     A gate against a champion passes when there is none, else when the lower end of the paired interval of the
-    improvement is at least `by`. A gate with a segment must hold within each of its large enough values.
+    improvement is at least `by`. A gate with a segment must hold within each of its large enough values. A gate whose
+    metric is undefined (one label only, for instance) does not pass.
     """
     out: list[Decision] = []
     for gate in gates:
-        for where, rows in _segments(gate, segments or {}, len(y)):
+        parts = _segments(gate, segments or {}, len(y))
+        if not parts:
+            out.append(_too_few(gate))
+        for where, rows in parts:
             given = None if groups is None else groups[rows]
             theirs = None if champion is None else champion[rows]
             out += _decide(gate, task, y[rows], p[rows], theirs, given, seed, against, where)
@@ -55,6 +60,8 @@ def judge(
 def _segments(gate: Gate, segments: Mapping[str, np.ndarray], rows: int) -> list[tuple[str, np.ndarray]]:
     if gate.segment is None:
         return [("", np.ones(rows, dtype=bool))]
+    if gate.segment not in segments:
+        raise NotFound.named("segment", gate.segment, segments)
     values = segments[gate.segment]
     found = []
     for value in sorted({str(v) for v in values.tolist()}):
@@ -62,6 +69,11 @@ def _segments(gate: Gate, segments: Mapping[str, np.ndarray], rows: int) -> list
         if mask.sum() >= gate.min_rows:
             found.append((f" for {gate.segment} {value}", mask))
     return found
+
+
+def _too_few(gate: Gate) -> Decision:
+    said = f"{gate.metric}: no {gate.segment} has {gate.min_rows} test rows, so that none is judged"
+    return Decision(msgspec.to_builtins(gate), True, said)
 
 
 def _decide(
@@ -76,6 +88,8 @@ def _decide(
     where: str,
 ) -> list[Decision]:
     plain = msgspec.to_builtins(gate)
+    if np.isnan(prepare(task, gate.metric, y, p, groups)(np.ones(len(y)))):
+        return [Decision(plain, False, f"{gate.metric}{where} is undefined on these {len(y)} rows")]
     out = []
     if gate.at_least is not None or gate.at_most is not None:
         m = score(task, y, p, [gate.metric], groups=groups, seed=seed)[gate.metric]

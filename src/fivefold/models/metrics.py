@@ -11,7 +11,7 @@ import numpy as np
 
 from fivefold.core.errors import Invalid
 from fivefold.core.learning import METRICS
-from fivefold.models.bootstrap import DRAWS, Interval, draws, interval
+from fivefold.models.bootstrap import DRAWS, Interval, draws, interval, members
 from fivefold.models.tasks import Task
 
 Weighted = Callable[[np.ndarray], float]
@@ -79,9 +79,17 @@ def improvement(
 
 
 def prepare(task: Task, name: str, y: np.ndarray, p: np.ndarray, groups: np.ndarray | None = None) -> Weighted:
-    """A metric of these rows as a function of weights. Raises Invalid when the task does not have it."""
+    """A metric of these rows as a function of weights.
+
+    Raises Invalid when the task does not have it, or for predictions that are no numbers.
+    """
     if name not in OF_TASK[task.name]:
         raise Invalid(f"{name} does not measure a {task.name} model (accepted: {', '.join(OF_TASK[task.name])}).")
+    if not len(y):
+        return lambda w: float("nan")
+    if not np.isfinite(p).all():
+        bad = int((~np.isfinite(p)).reshape(len(p), -1).any(axis=1).sum())
+        raise Invalid(f"{bad} of {len(p)} predictions are infinite or no number: {name} cannot be measured.")
     if name in ("ndcg@10", "mrr"):
         if groups is None:
             raise Invalid(f"{name} compares rows within a group.", hint="Give the target a group=.")
@@ -203,7 +211,7 @@ _MULTICLASS: dict[str, Callable[[np.ndarray, np.ndarray], Weighted]] = {
 
 def _by_group(groups: np.ndarray, p: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Rows ordered by group, then by falling score (ties by position); and where each group begins."""
-    _, member = np.unique(groups, return_inverse=True)
+    member, _ = members(groups)
     order = np.lexsort((np.arange(len(p)), -p, member))
     return order, np.flatnonzero(np.r_[True, np.diff(member[order]) != 0])
 

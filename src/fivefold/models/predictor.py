@@ -48,7 +48,7 @@ def alone(call: Predict, x: np.ndarray) -> np.ndarray:
 
 
 def transparent(call: Predict, x: np.ndarray) -> bool:
-    """Whether rows alone, in pieces of many sizes, reversed, together, and repeated thousands of times agree in bits."""
+    """Whether rows alone, in pieces of many sizes, reversed, together and repeated by the thousand agree in bits."""
     single = alone(call, x)
     if len(single) != len(x):
         return True  # the row count is checked at every call, and says so

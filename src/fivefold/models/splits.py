@@ -14,7 +14,9 @@ from fivefold.core.time import instant
 
 
 class Split(msgspec.Struct, frozen=True):
-    """Masks `(rows,)` of bool; `purged` counts rows in neither: their label was not known yet when the test began."""
+    """Masks `(rows,)` of bool; `purged` counts rows in neither: their label was not known yet when the
+    test began, or they come after its end.
+    """
 
     train: np.ndarray
     test: np.ndarray
@@ -62,6 +64,8 @@ def _hashed_groups(groups: Sequence[object] | np.ndarray, seed: int) -> np.ndarr
     out = np.empty(len(groups))
     for i, group in enumerate(groups.tolist() if isinstance(groups, np.ndarray) else groups):
         if group not in place:
+            if isinstance(group, float) and group.is_integer():
+                group = int(group)  # a column of integers becomes floats when a null joins it
             text = f"{seed}:{type(group).__name__}:{group}".encode()
             place[group] = int.from_bytes(hashlib.blake2b(text, digest_size=8).digest()) / 2**64
         out[i] = place[group]

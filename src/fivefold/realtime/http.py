@@ -81,7 +81,7 @@ class App:
             status, headers, body = e.status, e.headers, _error(e.message, e.hint)
         except Exception:  # the edge of the process: one request may fail, the others go on
             traceback.print_exc(file=sys.stderr)
-            status, body = 500, _error("something went wrong here, not with the request.", "The server's log says what.")
+            status, body = 500, _error("something is wrong here, not with the request.", "The server's log says what.")
         if self.draining:
             headers = (*headers, CLOSE)
         await send(

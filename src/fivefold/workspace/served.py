@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,11 +11,13 @@ from typing import Any
 import msgspec
 
 from fivefold.catalog.versions import Version
-from fivefold.core.errors import NotFound
-from fivefold.core.features import FeatureView, Udf, chosen
+from fivefold.core.errors import Conflict, Invalid, NotFound
+from fivefold.core.features import FeatureView, Udf
 from fivefold.core.learning import Model
+from fivefold.core.noun import noun_digest
 from fivefold.core.project import Project
 from fivefold.core.revive import revive
+from fivefold.core.sources import rows_of
 from fivefold.core.types import Schema, Type
 from fivefold.models.package import LoadedModel, load
 from fivefold.ports.trees import fetch_tree
@@ -22,24 +26,47 @@ from fivefold.workspace.workspace import Workspace
 CHAMPION = "champion"
 
 
+class Meaning(msgspec.Struct, frozen=True):
+    """What a version was trained under, without its package and its code: enough to make its features' values."""
+
+    project: Project
+    schemas: Mapping[str, Schema]
+    scales: Mapping[str, Mapping[str, int]]
+
+    @property
+    def views(self) -> list[FeatureView]:
+        """The feature views whose values it reads."""
+        return [v for v in self.project.of(FeatureView.kind) if isinstance(v, FeatureView)]
+
+    def online_name(self, view: FeatureView) -> str:
+        """The name under which a view's values lie in the online store: a changed meaning is another view."""
+        return online_name(self.project, view)
+
+
 class Served(msgspec.Struct, frozen=True):
     """A version ready to use. `model` is its own declaration, which the project file may have left behind."""
 
     version: Version
     model: Model
-    project: Project
-    schemas: Mapping[str, Schema]
-    scales: Mapping[str, Mapping[str, int]]
+    meaning: Meaning
     loaded: LoadedModel
+
+    @property
+    def schemas(self) -> Mapping[str, Schema]:
+        return self.meaning.schemas
+
+    @property
+    def scales(self) -> Mapping[str, Mapping[str, int]]:
+        return self.meaning.scales
 
     @property
     def views(self) -> list[FeatureView]:
         """The feature views whose values it reads, once each."""
-        return list({v.name: v for v, _ in chosen(self.model.features).values()}.values())
+        return self.meaning.views
 
     def online_name(self, view: FeatureView) -> str:
-        """The name under which a view's values lie in the online store: a changed meaning is another view."""
-        return online_name(self.project, view)
+        """The name under which a view's values lie in the online store."""
+        return self.meaning.online_name(view)
 
 
 def online_name(project: Project, view: FeatureView) -> str:
@@ -59,18 +86,30 @@ def champion(workspace: Workspace, model: str) -> Served:
 
 
 def served(workspace: Workspace, version: Version) -> Served:
-    """A version ready to use; its package is fetched once, verified every time.
+    """A version ready to use; its package is fetched once, verified every time, and fetched anew if it is damaged here.
 
     Raises Invalid for a corrupt package, Unsupported for a pickle that the model does not trust, or for changed code.
     """
     info: Any = version.info
     udfs = {n.name: n.function for n in workspace.project.of(Udf.kind) if isinstance(n, Udf)}
-    nouns = revive(info["closure"], udfs)
-    model = nouns[f"{Model.kind}:{version.model}"]
+    model = revive(info["closure"], udfs)[f"{Model.kind}:{version.model}"]
     assert isinstance(model, Model)
+    folder = package_folder(workspace, version)
+    try:
+        loaded = load(folder, trust_pickle=model.trust_pickle)
+    except (Invalid, NotFound):
+        _set_aside(folder)
+        loaded = load(package_folder(workspace, version), trust_pickle=model.trust_pickle)
+    return Served(version, model, meaning(workspace, version), loaded)
+
+
+def meaning(workspace: Workspace, version: Version) -> Meaning:
+    """What a version was trained under; its code may be gone and its package damaged."""
+    info: Any = version.info
+    kinds = (Udf.kind, Model.kind)
+    nouns = revive({ref: d for ref, d in info["closure"].items() if d["kind"] not in kinds}, {})
     schemas = {name: {c: Type(k) for c, k in columns.items()} for name, columns in info["schemas"].items()}
-    loaded = load(package_folder(workspace, version), trust_pickle=model.trust_pickle)
-    return Served(version, model, Project(workspace.project.name, nouns), schemas, info["inputs"]["scales"], loaded)
+    return Meaning(Project(workspace.project.name, nouns), schemas, info["inputs"]["scales"])
 
 
 def package_folder(workspace: Workspace, version: Version) -> Path:
@@ -79,3 +118,50 @@ def package_folder(workspace: Workspace, version: Version) -> Path:
     if not folder.is_dir():
         fetch_tree(workspace.artifacts, version.artifact, folder)
     return folder
+
+
+def require_current(workspace: Workspace, used: Served, *sources: str) -> None:
+    """Raise Conflict unless the data that is applied means what a version was trained on.
+
+    That is: the sources of its features are declared as they were then, and neither they nor `sources` (names of tables
+    and views) have changes in the project file that are not applied.
+    """
+    project, old = workspace.project, used.meaning.project
+    read = [rows_of(view.source).ref for view in used.views]
+    changed = [ref for ref in dict.fromkeys(read) if project.closure_digests.get(ref) != old.closure_digests[ref]]
+    if changed:
+        raise Conflict(
+            f"{used.version.model}@{used.version.number} was trained when {', '.join(changed)} meant something else.",
+            hint=f"Run `fivefold train {used.version.model}` and promote the new version.",
+        )
+    require_applied(workspace, [*read, *(n.ref for n in project.of("table", "view") if n.name in sources)])
+
+
+def require_applied(workspace: Workspace, refs: list[str]) -> None:
+    """Raise Conflict when these declarations, or what they stand on, differ from what is applied."""
+    project, applied = workspace.project, workspace.catalog.definitions.applied()
+    wanted = set(refs)
+    for candidate in reversed(list(project.nouns)):
+        if candidate in wanted:
+            wanted.update(project.upstream[candidate])
+    stale = [
+        ref
+        for ref, noun in project.nouns.items()
+        if ref in wanted
+        and ((held := applied.get((noun.kind, noun.name))) is None or held.digest != noun_digest(noun))
+    ]
+    if stale:
+        raise Conflict(
+            f"the project file has changes that are not applied: {', '.join(stale)}.",
+            hint="Run `fivefold plan`, then `fivefold apply`.",
+        )
+
+
+def _set_aside(folder: Path) -> None:
+    """Remove a damaged folder in one step, so that nobody finds half of it."""
+    aside = folder.with_name(f".{uuid.uuid4().hex}.damaged")
+    try:
+        folder.rename(aside)
+    except FileNotFoundError:
+        return  # another process was faster
+    shutil.rmtree(aside, ignore_errors=True)

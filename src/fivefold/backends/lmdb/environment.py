@@ -66,8 +66,7 @@ class Environment:
 
 
 def opened(path: Path) -> Environment:
-    """The environment at a path, which is made if it is not there; `release` it when done. Raises lmdb.Error, OSError.
-    """
+    """The environment at a path, made if it is not there; `release` it when done. Raises lmdb.Error and OSError."""
     path.mkdir(parents=True, exist_ok=True)
     place = path.resolve()
     with _opening:

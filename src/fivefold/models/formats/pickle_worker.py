@@ -98,7 +98,7 @@ class Worker:
         except (BrokenPipeError, EOFError):
             _end(process)
             raise Unavailable(
-                f"the worker of the pickled model ended, sent no numbers, or did not answer within {self._patience:g} s.",
+                f"the worker of the pickled model ended, or sent no answer within {self._patience:g} s.",
                 hint="The next call starts a new one; its messages are in the log.",
             ) from None
         finally:

@@ -107,7 +107,7 @@ def _renumbered(node: Any, numbers: dict[object, int], names: dict[str, str]) ->
         return [_renumbered(item, numbers, names) for item in node]
     if not isinstance(node, dict):
         return node
-    out = {}
+    out: dict[str, Any] = {}
     for key, value in node.items():
         if key == "__id__" and isinstance(value, int):
             # which equal constants are one object is up to the interpreter: told apart by their content instead

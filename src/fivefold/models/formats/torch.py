@@ -1,7 +1,7 @@
 """Torch modules as data: weights as safetensors, and the steps that `torch.export` finds as JSON.
 
-PyTorch's own archive (`program.pt2`) is not used: `torch.export.load` evaluates expressions of the file with sympy, so a
-planted one runs code. Here a step can only be an operator of the Core ATen set.
+PyTorch's own archive (`program.pt2`) is not used: `torch.export.load` evaluates expressions of the file with sympy, so
+a planted one runs code. Here a step can only be an operator of the Core ATen set.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A torch module as a list of steps: exporting to it, and running it.
 
-Steps are operators of the Core ATen set (https://docs.pytorch.org/docs/stable/torch.compiler_ir.html): tensors in, tensors
-out, no files and no code. A reference to an earlier step is `{"step": name}`.
+Steps are operators of the Core ATen set (https://docs.pytorch.org/docs/stable/torch.compiler_ir.html): tensors in,
+tensors out, no files and no code. A reference to an earlier step is `{"step": name}`.
 """
 
 from __future__ import annotations
@@ -19,8 +19,14 @@ from fivefold.core.errors import Invalid
 from fivefold.models.formats import first_line
 
 _NAME = re.compile(r"aten\.([a-z][a-z0-9_]*|_[a-z][a-z0-9_]*)\.([A-Za-z][A-Za-z0-9_]*)")
-_ON_NUMBERS = {"getitem": operator.getitem, "add": operator.add, "sub": operator.sub, "mul": operator.mul,
-               "floordiv": operator.floordiv, "neg": operator.neg}  # fmt: skip
+_ON_NUMBERS: dict[str, Callable[..., Any]] = {
+    "getitem": operator.getitem,
+    "add": operator.add,
+    "sub": operator.sub,
+    "mul": operator.mul,
+    "floordiv": operator.floordiv,
+    "neg": operator.neg,
+}
 _REFUSED = ("aten.as_strided.", "aten.empty", "aten.resize_.")
 """Operators of the set that show memory which nobody has written."""
 _IDLE = "aten._assert_tensor_metadata.default"
@@ -127,7 +133,8 @@ def _operator(name: str) -> Callable[..., Any]:
         raise Invalid(f"the step {name!r} is not an operator of the Core ATen set.", hint="Use torch's own layers.")
     if torch.Tag.nondeterministic_seeded in found.tags:
         raise Invalid(f"the step {name!r} draws random numbers, so that predictions would differ from call to call.")
-    return found
+    call: Callable[..., Any] = found
+    return call
 
 
 def _plain(value: Any) -> Any:

@@ -25,12 +25,17 @@ def fit(
     seed: int = 0,
     threads: int = 1,
     trust_pickle: bool = False,
+    classes: int | None = None,
 ) -> Fitted:
     """Fit a learner to rows `x` `(n, features)` and labels `y` `(n,)`; the same inputs give the same model.
 
-    Raises Unsupported with the install command for a missing library, Invalid for parameters or data it refuses.
+    `classes` is the number of a multiclass task's classes, by default as many as `y` has. Raises Unsupported with the
+    install command for a missing library, Invalid for parameters or data that are refused.
     """
-    data = Data(x, y, task.name, tuple(names), tuple(categorical), groups, seed, threads)
+    if task.name == "multiclass" and classes is None:
+        classes = int(y.max()) + 1
+    data = Data(x, y, task.name, tuple(names), tuple(categorical), groups, seed, threads, classes)
+    _require_finite(data)
     if learner.kind not in LEARNERS:
         raise Invalid(f"no learner {learner.kind!r} (have: {', '.join(LEARNERS)}).")
     made: Fitted = importlib.import_module(f"fivefold.models.learners.{learner.kind}").fit(data, learner)
@@ -40,3 +45,11 @@ def fit(
             hint="Use a learner with a data format, or declare Model(trust_pickle=True) if you trust it.",
         )
     return made
+
+
+def _require_finite(data: Data) -> None:
+    bad = [f"{n} ({c} rows)" for n, c in zip(data.names, np.isinf(data.x).sum(axis=0), strict=True) if c]
+    if bad:
+        raise Invalid(f"there are infinite values in {', '.join(bad[:6])}.", hint="Derive null or a bound from them.")
+    if not np.isfinite(data.y).all():
+        raise Invalid(f"{int((~np.isfinite(data.y)).sum())} of {len(data.y)} labels are infinite or no number.")

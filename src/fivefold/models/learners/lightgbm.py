@@ -4,24 +4,32 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from fivefold.core.errors import Invalid, missing_extra
 from fivefold.core.learning import Learner
 from fivefold.models.fitted import Data, Fitted
+from fivefold.models.formats import first_line
+from fivefold.models.formats.lightgbm import predictor
 from fivefold.models.formats.onnx import lightgbm_to_onnx
+from fivefold.models.learners.parameters import require_known, whole
 
 OBJECTIVES = {"binary": "binary", "multiclass": "multiclass", "regression": "regression", "ranking": "lambdarank"}
 
 
 def fit(data: Data, learner: Learner) -> Fitted:
-    """Fit a booster; parameters are LightGBM's own, `n_estimators` the number of rounds."""
+    """Fit a booster; parameters are LightGBM's own, `n_estimators` the number of rounds.
+
+    Raises Invalid for a parameter that LightGBM does not have (it would ignore it) and for a value it refuses.
+    """
     try:
         import lightgbm as lgb
     except ImportError:
         raise missing_extra("lightgbm", "lightgbm", "the learner lightgbm") from None
-    given = dict(learner.params)
-    rounds = int(given.pop("n_estimators", given.pop("num_iterations", 100)))
+    names: dict[str, list[str]] = lgb.basic._ConfigAliases._get_all_param_aliases()
+    main = {alias: name for name, aliases in names.items() for alias in (name, *aliases)}
+    require_known("lightgbm", learner.params, main)
+    given = {main[name]: value for name, value in learner.params.items()}
+    rounds = whole("lightgbm", given, "num_iterations", 100)
+    given.pop("num_iterations", None)
     params: dict[str, Any] = {
         "objective": OBJECTIVES[data.task],
         "verbosity": -1,
@@ -48,11 +56,9 @@ def fit(data: Data, learner: Learner) -> Fitted:
             free_raw_data=False,
         )
         booster = lgb.train(params, train, num_boost_round=rounds)
-    except lgb.basic.LightGBMError as e:
-        raise Invalid(f"LightGBM refused to train: {e}.", hint="Check the learner's parameters.") from None
-
-    def predict(matrix: np.ndarray) -> np.ndarray:
-        return np.asarray(booster.predict(matrix, num_threads=1), dtype=np.float64)
-
+    except (lgb.basic.LightGBMError, TypeError, ValueError) as e:
+        raise Invalid(
+            f"LightGBM refused to train: {first_line(e)}.", hint="Check the learner's parameters and the label."
+        ) from None
     convert = None if data.categorical else lambda: lightgbm_to_onnx(booster, data.x.shape[1])
-    return Fitted("lightgbm", booster, predict, {**params, "n_estimators": rounds}, convert)
+    return Fitted("lightgbm", booster, predictor(booster), {**params, "n_estimators": rounds}, convert)

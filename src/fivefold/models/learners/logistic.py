@@ -8,40 +8,62 @@ from fivefold.core.errors import Invalid, Unsupported
 from fivefold.core.learning import Learner
 from fivefold.models.fitted import Data, Fitted
 from fivefold.models.formats.linear import Columns, Linear, linear_predictor, sigmoid
+from fivefold.models.learners.parameters import number, require_known, whole
 
 BLOCK = 4096
 """Rows whose products are summed at once; blocks are added in order, so the sums never depend on threads."""
+HALVINGS = 30
 
 
 def fit(data: Data, learner: Learner) -> Fitted:
     """Penalised maximum likelihood by Newton's method (Hastie et al., "Elements of Statistical Learning", 4.4.1).
 
-    Parameters: `l2` (penalty on standardised weights, default 1.0), `max_iter` (25), `tolerance` (1e-8).
-    Raises Unsupported for more than two classes, Invalid for an unknown parameter.
+    A step that does not lessen the loss is halved (Nocedal and Wright, "Numerical Optimization", 3.1). Parameters: `l2`
+    (penalty on standardised weights, default 1.0), `max_iter` (25), `tolerance` (1e-8, on the largest change of a
+    weight). Raises Unsupported for more than two classes, Invalid for a wrong parameter and when it does not converge.
     """
-    unknown = set(learner.params) - {"l2", "max_iter", "tolerance"}
-    if unknown:
-        raise Invalid(f"the learner logistic has no parameter {sorted(unknown)[0]!r} (have: l2, max_iter, tolerance).")
+    require_known("logistic", learner.params, ("l2", "max_iter", "tolerance"))
     if data.task not in ("binary", "regression"):
         raise Unsupported(f"the learner logistic does not do {data.task}.", hint="Use lightgbm, xgboost or sklearn.")
-    l2 = float(learner.params.get("l2", 1.0))
-    rounds, tolerance = int(learner.params.get("max_iter", 25)), float(learner.params.get("tolerance", 1e-8))
+    l2 = number("logistic", learner.params, "l2", 1.0, 0.0)
+    rounds = whole("logistic", learner.params, "max_iter", 25)
+    tolerance = number("logistic", learner.params, "tolerance", 1e-8, 0.0)
     columns = describe(data.x, data.categorical)
     design = columns.design(data.x)
+    binary = data.task == "binary"
+    weights, iterations = newton(design, data.y, l2, rounds if binary else 1, tolerance, binary)
+    model = Linear(columns, tuple(weights.tolist()), "binary" if binary else "regression")
+    return Fitted("linear", model, linear_predictor(model), {"l2": l2, "max_iter": rounds, "iterations": iterations})
+
+
+def newton(
+    design: np.ndarray, y: np.ndarray, l2: float, rounds: int, tolerance: float, binary: bool
+) -> tuple[np.ndarray, int]:
+    """Weights `(k,)` at the least loss on `design` `(n, k)`, and the steps it took. Raises Invalid when it gets there
+    neither in `rounds` steps nor as near as float64 can tell."""
     weights = np.zeros(design.shape[1])
     penalty = np.full(design.shape[1], l2)
     penalty[0] = 0.0
-    binary = data.task == "binary"
-    iterations = 0
-    for _ in range(rounds if binary else 1):
-        iterations += 1
-        gradient, hessian = sums(design, data.y, weights, binary)
-        step = np.linalg.solve(hessian + np.diag(penalty + 1e-9), gradient - penalty * weights)
-        weights = weights + step
-        if np.abs(step).max() < tolerance:
-            break
-    model = Linear(columns, tuple(weights.tolist()), "binary" if binary else "regression")
-    return Fitted("linear", model, linear_predictor(model), {"l2": l2, "max_iter": rounds, "iterations": iterations})
+    at = _loss(design, y, weights, penalty, binary)
+    for iteration in range(1, rounds + 1):
+        gradient, hessian = sums(design, y, weights, binary)
+        try:
+            step = np.linalg.solve(hessian + np.diag(penalty + 1e-9), gradient - penalty * weights)
+        except np.linalg.LinAlgError:
+            raise Invalid("the learner logistic found no unique solution.", hint="Give l2= above 0.") from None
+        for _ in range(HALVINGS):
+            then = _loss(design, y, weights + step, penalty, binary)
+            if not then > at * (1 + 1e-12):
+                break
+            step = step / 2
+        weights, at = weights + step, then
+        if not binary or np.abs(step).max() <= tolerance * max(1.0, float(np.abs(weights).max())):
+            return weights, iteration
+    raise Invalid(
+        f"the learner logistic did not converge in {rounds} steps: the last changed a weight by "
+        f"{np.abs(step).max():.3g}, more than {tolerance:g}.",
+        hint="Give l2= above 0 when a feature separates the classes, or a larger max_iter=.",
+    )
 
 
 def describe(x: np.ndarray, categorical: tuple[int, ...]) -> Columns:
@@ -56,8 +78,11 @@ def describe(x: np.ndarray, categorical: tuple[int, ...]) -> Columns:
             flagged.append(False)
             levels.append(int(there.max()) + 1 if len(there) else 0)
             continue
-        mean = float(there.mean()) if len(there) else 0.0
-        spread = float(there.std()) if len(there) else 0.0
+        # a power of two near the largest value: dividing by it is exact, and squares of huge values stay finite
+        unit = float(np.ldexp(1.0, int(np.frexp(np.abs(there).max())[1]))) if len(there) and there.any() else 1.0
+        unit = unit if np.isfinite(unit) else 2.0**1023
+        mean = float((there / unit).mean()) * unit if len(there) else 0.0
+        spread = float((there / unit).std()) * unit if len(there) else 0.0
         means.append(mean)
         scales.append(spread if spread > 0 else 1.0)
         flagged.append(len(there) < len(values))
@@ -77,3 +102,12 @@ def sums(design: np.ndarray, y: np.ndarray, weights: np.ndarray, binary: bool) -
         gradient += block.T @ (label - mean)
         hessian += (block * spread[:, None]).T @ block
     return gradient, hessian
+
+
+def _loss(design: np.ndarray, y: np.ndarray, weights: np.ndarray, penalty: np.ndarray, binary: bool) -> float:
+    """Half the penalised deviance, which Newton's steps lessen."""
+    total = float(penalty @ weights**2 / 2)
+    for start in range(0, len(y), BLOCK):
+        score, label = design[start : start + BLOCK] @ weights, y[start : start + BLOCK]
+        total += float((np.logaddexp(0.0, score) - label * score if binary else (label - score) ** 2 / 2).sum())
+    return total

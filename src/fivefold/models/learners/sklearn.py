@@ -9,6 +9,7 @@ import numpy as np
 from fivefold.core.errors import Invalid, missing_extra
 from fivefold.core.learning import Learner
 from fivefold.models.fitted import Data, Fitted
+from fivefold.models.formats import first_line
 from fivefold.models.formats.onnx import sklearn_to_onnx
 from fivefold.models.formats.skops import predictor
 
@@ -24,7 +25,7 @@ def fit(data: Data, learner: Learner) -> Fitted:
         estimator.set_params(**learner.params)
         estimator.set_params(**_seeded(estimator, data.seed))
         estimator.fit(data.x, data.y if data.task in ("regression", "ranking") else data.y.astype(np.int64))
-    except ValueError as e:
+    except (ValueError, TypeError) as e:
         empty = [n for i, n in enumerate(data.names) if np.isnan(data.x[:, i]).any()]
         if "NaN" in str(e) and empty:
             raise Invalid(
@@ -32,7 +33,7 @@ def fit(data: Data, learner: Learner) -> Fitted:
                 hint="Put a SimpleImputer before it in a Pipeline, or derive the features with coalesce().",
             ) from None
         raise Invalid(
-            f"{type(estimator).__name__} refused to train: {str(e).splitlines()[0]}.",
+            f"{type(estimator).__name__} refused to train: {first_line(e)}.",
             hint="Check the learner's parameters.",
         ) from None
     if data.task in ("binary", "multiclass") and not hasattr(estimator, "predict_proba"):

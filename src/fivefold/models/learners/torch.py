@@ -11,9 +11,11 @@ import pyarrow as pa
 from fivefold.core.errors import Invalid, missing_extra
 from fivefold.core.learning import Learner
 from fivefold.models.fitted import Data, Fitted
+from fivefold.models.formats import first_line
 from fivefold.models.formats.torch import predictor
+from fivefold.models.learners.parameters import number, require_known, whole
 
-DEFAULTS: dict[str, Any] = {"epochs": 5, "batch_size": 1024, "lr": 1e-3, "weight_decay": 0.0}
+DEFAULTS: dict[str, float] = {"epochs": 5, "batch_size": 1024, "lr": 1e-3, "weight_decay": 0.0}
 
 
 def fit(data: Data, learner: Learner) -> Fitted:
@@ -26,19 +28,26 @@ def fit(data: Data, learner: Learner) -> Fitted:
         import torch
     except ImportError:
         raise missing_extra("torch", "torch", "the learner torch") from None
-    unknown = set(learner.params) - set(DEFAULTS)
-    if unknown:
-        raise Invalid(f"the learner torch has no parameter {sorted(unknown)[0]!r} (have: {', '.join(DEFAULTS)}).")
+    require_known("torch", learner.params, DEFAULTS)
+    given = learner.params
+    params = {
+        **{name: whole("torch", given, name, int(DEFAULTS[name])) for name in ("epochs", "batch_size")},
+        **{name: number("torch", given, name, DEFAULTS[name], 0.0) for name in ("lr", "weight_decay")},
+    }
     if data.task == "ranking":
         raise Invalid("the learner torch does not rank.", hint="Use lightgbm or xgboost.")
-    params = {**DEFAULTS, **learner.params}
     before = torch.get_num_threads()
     torch.set_num_threads(data.threads)
     try:
-        with torch.random.fork_rng():
+        with torch.random.fork_rng(devices=[]):
             torch.manual_seed(data.seed)
             module = _standardised(data, learner.object(2 * data.x.shape[1]))
             _train(module, data, params)
+    except RuntimeError as e:
+        raise Invalid(
+            f"torch refused to train: {first_line(e)}.",
+            hint=f"The module is given {2 * data.x.shape[1]} inputs a row: numbers, then a flag of null for each.",
+        ) from None
     finally:
         torch.set_num_threads(before)
     module.eval()

@@ -1,0 +1,87 @@
+"""The main job on real flights, from the command line: the demo, and what a newcomer does next."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pyarrow.dataset as ds
+import pytest
+
+
+def fivefold(*words: str, cwd: Path) -> str:
+    done = subprocess.run([sys.executable, "-m", "fivefold.cli.main", *words], cwd=cwd, capture_output=True, text=True,
+                          env={**os.environ, "COLUMNS": "200"})
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("story")
+    fivefold("demo", "demo", "--fast", cwd=folder)
+    return folder / "demo"
+
+
+def state_of(folder: Path) -> dict[str, tuple[int, int]]:
+    """Every file of a project but the database's own, with size and time of change."""
+    return {str(p.relative_to(folder)): (p.stat().st_size, p.stat().st_mtime_ns) for p in folder.rglob("*")
+            if p.is_file() and not p.name.startswith("catalog.db") and "__pycache__" not in p.parts and p.suffix != ".mdb"}
+
+
+def test_the_report_has_its_figures(demo: Path) -> None:
+    facts: Any = json.loads((demo / "report.json").read_text())
+    metrics = facts["metrics"]
+    assert metrics["late"]["auc"]["value"] > metrics["departure delay alone"]["auc"]["value"] > 0.5
+    assert metrics["late"]["logloss"]["value"] < metrics["always the base rate"]["logloss"]["value"]
+    assert all(g["passed"] for g in facts["gates"])
+    assert facts["serving"]["failed"] == 0
+    page = (demo / "report.html").read_text()
+    assert page.count("<svg") == 5
+    assert "http://" not in page.replace("http://www.w3.org", "").replace("http://purl.org", "").replace("http://creativecommons.org", "")
+    assert "src=" not in page
+
+
+def test_a_second_run_does_nothing_new(demo: Path) -> None:
+    before = state_of(demo)
+    assert "nothing new" in fivefold("demo", "demo", cwd=demo.parent)
+    assert state_of(demo) == before
+
+
+def test_scores_are_one_row_a_flight_by_day(demo: Path) -> None:
+    table = ds.dataset(demo / "out" / "scores", partitioning="hive", exclude_invalid_files=True).to_table()
+    assert table.num_rows == len(set(table["flight_id"].to_pylist())) > 700
+    assert all(0 < p < 1 for p in table["prediction"].to_pylist())
+    assert "published from the same inputs already" in fivefold("score", "tomorrow", cwd=demo)
+
+
+def test_a_changed_window_is_planned_applied_and_trained_as_another_version(demo: Path) -> None:
+    project = demo / "project.py"
+    project.write_text(project.read_text().replace('ff.mean("dep_delay", over="3h")', 'ff.mean("dep_delay", over="4h")'))
+    planned: Any = json.loads(fivefold("plan", "--json", cwd=demo))
+    assert [(i["ref"], i["change"]) for i in planned["items"]] == [("feature_view:congestion", "changed")]
+    assert {r["ref"] for r in planned["rebuilds"]} == {"feature_view:congestion", "model:late", "endpoint:late", "batch_job:tomorrow"}
+    assert "late: train a new version" in fivefold("plan", cwd=demo)
+    fivefold("apply", cwd=demo)
+    said = fivefold("train", "late", cwd=demo)
+    assert "late@2" in said
+    versions: Any = {v["version"]: v for v in json.loads(fivefold("list", "versions", "--json", cwd=demo)) if v["model"] == "late"}
+    assert versions[1]["key"] != versions[2]["key"]
+    assert "congestion.mean_dep_delay_4h" in versions[2]["info"]["features"]
+    assert versions[2]["info"]["inputs"]["snapshots"] == versions[1]["info"]["inputs"]["snapshots"]
+    # whichever is champion, the decision says why
+    assert "version 1" in fivefold("list", "runs", "--json", cwd=demo)
+
+
+def test_new_flights_are_one_new_partition(demo: Path) -> None:
+    from fivefold.demo.flights import write_data
+
+    write_data(demo / "data", (8,))
+    outcome: Any = json.loads(fivefold("apply", "--json", cwd=demo))
+    new = {s["ref"]: s["new_parts"] for s in outcome["sources"]}
+    assert new["table:raw_flights"] == new["view:flights"] == new["view:landings"] == 1
+    assert new["table:raw_weather"] == new["view:observations"] == 0
