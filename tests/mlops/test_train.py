@@ -80,6 +80,11 @@ def test_a_failing_learner_leaves_a_failed_run_and_no_version(shop) -> None:  # 
         (run,) = w.catalog.search.runs().runs
         assert (run.status, "depth" in run.error) == ("failed", True)
         assert w.catalog.versions.list("returned") == ()
+    # trying again is another run
+    with pytest.raises(ff.Invalid):
+        shop.train()
+    with shop.open() as w:
+        assert [r.status for r in w.catalog.search.runs().runs] == ["failed", "failed"]
 
 
 @pytest.mark.parametrize("learner", ['"lightgbm", n_estimators=10', '"xgboost", n_estimators=10', '"logistic"',
@@ -180,4 +185,6 @@ def test_a_killed_training_goes_on_and_ends_in_the_same_version(shop, make_shop,
     whole.apply()
     with shop.open() as w:
         (version,) = w.catalog.versions.list("returned")
+        (run,) = w.catalog.search.runs().runs
+        assert (run.id, run.status) == (version.run_id, "finished")
     assert version.artifact == whole.train().version.artifact

@@ -75,7 +75,9 @@ def table(title: str, columns: list[str], rows: list[list[object]]) -> None:
         grid.add_column(name, justify="right" if right else "left", overflow="fold")
     for row in rows:
         grid.add_row(*[_cell(v) for v in row])
-    Console(highlight=False).print(grid if rows else f"{title}: none" if title else "none")
+    # piped into a file or another program there is no width to fit: a cell is never broken there
+    width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 1000
+    Console(highlight=False, width=width).print(grid if rows else f"{title}: none" if title else "none")
 
 
 def _cell(value: object) -> str:

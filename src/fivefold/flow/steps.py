@@ -34,11 +34,14 @@ class Steps:
     >>> #     snapshot = steps.run("snapshot", lambda: take_snapshot())
     """
 
-    def __init__(self, journal: Journal, work_id: str, say: Say | None = None) -> None:
+    def __init__(
+        self, journal: Journal, work_id: str, say: Say | None = None, alive: Callable[[], object] | None = None
+    ) -> None:
         self._journal = journal
         self._work = work_id
         self._owner = worker_name()
         self._say = say or (lambda _: None)
+        self._alive = alive or (lambda: None)
 
     def run(self, name: str, do: Callable[[], Json]) -> Any:
         """The result of a step: remembered if it finished before, else made now and remembered.
@@ -76,6 +79,7 @@ class Steps:
             while not over.wait(LEASE / SECOND / 3):
                 try:
                     self._journal.renew(self._work, name, claim.fence, LEASE)
+                    self._alive()
                 except FivefoldError:
                     return  # the fence will refuse this worker's result, so nothing is written twice
 
@@ -90,12 +94,22 @@ class Steps:
 
 @contextmanager
 def steps_of(
-    journal: Journal, work_id: str, kind: str, *, key: str = "", request: Json = None, say: Say | None = None
+    journal: Journal,
+    work_id: str,
+    kind: str,
+    *,
+    key: str = "",
+    request: Json = None,
+    say: Say | None = None,
+    alive: Callable[[], object] | None = None,
 ) -> Iterator[Steps]:
-    """Begin a work, or resume it; it ends as done or failed with the block."""
+    """Begin a work, or resume it; it ends as done or failed with the block.
+
+    `alive` is called every few seconds while a step runs, for what else must know that this worker lives.
+    """
     journal.begin(work_id, kind, key, request)
     try:
-        yield Steps(journal, work_id, say)
+        yield Steps(journal, work_id, say, alive)
     except Exception as e:
         journal.end(work_id, "failed", str(e)[:1000])
         raise

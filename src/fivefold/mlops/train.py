@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
+import itertools
 import platform
 import shutil
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 
@@ -26,6 +28,7 @@ from fivefold.core.features import chosen
 from fivefold.core.learning import GroupSplit, Model
 from fivefold.core.noun import definition, noun_digest
 from fivefold.core.sources import rows_of
+from fivefold.core.time import SECOND
 from fivefold.core.types import Schema, Type
 from fivefold.data.parts import atomically
 from fivefold.flow.steps import Steps, steps_of
@@ -57,6 +60,10 @@ LIBRARIES = {
 """What a learner's result depends on, beside what every result does."""
 
 
+RUN_LEASE = 60 * SECOND
+"""How long a run that does not say it lives counts as running; while it trains it says so every few seconds."""
+
+
 class Trained(msgspec.Struct, frozen=True):
     """A version, and whether it was made now or was there already."""
 
@@ -85,24 +92,33 @@ def train(
     if known is not None:
         return Trained(known, new=False)
     runs = workspace.catalog.runs
-    run_id = f"train-{model.name}-{key[:16]}-{len(workspace.catalog.journal.works(key=key)) or 1}"
+    run_id = _begin_run(workspace, model, key)
     work = f"train:{model.name}:{key[:32]}"
-    runs.create(
-        run_id,
-        "train",
-        model.name,
-        actor=workspace.actor,
-        params=_params(model),
-        tags={"key": key, "code": fivefold.__version__},
-    )
     try:
-        with steps_of(workspace.catalog.journal, work, "train", key=key, request=inputs, say=say) as steps:
+        alive = partial(runs.renew, run_id, lease_us=RUN_LEASE)
+        with steps_of(
+            workspace.catalog.journal, work, "train", key=key, request=inputs, say=say, alive=alive
+        ) as steps:
             version, warnings = _steps(workspace, model, schemas, key, inputs, run_id, steps, progress)
     except BaseException as e:
         runs.finish(run_id, status="failed", error=f"{type(e).__name__}: {e}"[:2000])
         raise
     runs.finish(run_id)
     return Trained(version, new=True, warnings=warnings)
+
+
+def _begin_run(workspace: Workspace, model: Model, key: str) -> str:
+    """The run of a training: the one that was killed and is resumed, else a new one."""
+    runs = workspace.catalog.runs
+    for attempt in itertools.count(1):
+        run_id = f"{model.name}-{key[:12]}-{attempt}"
+        tags = {"key": key, "code": fivefold.__version__}
+        run = runs.create(run_id, "train", model.name, actor=workspace.actor, params=_params(model), tags=tags,
+                          lease_us=RUN_LEASE)
+        if run.status in ("running", "killed"):
+            runs.renew(run_id, lease_us=RUN_LEASE)
+            return run_id
+    raise AssertionError
 
 
 def version_inputs(workspace: Workspace, model: Model) -> dict[str, Json]:

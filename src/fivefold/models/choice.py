@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import statistics
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ equal inputs choose differently, which would give them different packages.
 """
 FEW = 64
 """Rows on which a predictor is asked row by row."""
+PROBES = 5
+"""Rows in which each column that may be null is."""
 TIMED = 20
 """Rows that are timed."""
 
@@ -53,6 +56,7 @@ def choose(
     it is not slower. Also returns all candidates and what spoke against the others. Raises Invalid when none is within
     tolerance, or when what the learner made does not predict what its task asks for.
     """
+    sample = _with_nulls(sample, fitted.nulls)
     truth = fitted.predict(sample)
     _require_shape(truth, sample, task)
     formats.save(fitted.format, fitted.model, folder / fitted.format, task)
@@ -83,6 +87,16 @@ def choose(
     if name != "onnx":
         shutil.rmtree(folder / "onnx", ignore_errors=True)
     return close[name].predictor, found, notes
+
+
+def _with_nulls(sample: np.ndarray, columns: Sequence[int]) -> np.ndarray:
+    """The sample, and rows in which each of `columns` is null: conversions are often wrong there, samples lack them."""
+    made = []
+    for column in columns if len(sample) else ():
+        rows = sample[:: max(1, len(sample) // PROBES)][:PROBES].copy()
+        rows[:, column] = np.nan
+        made.append(rows)
+    return np.concatenate([sample, *made])
 
 
 def _require_shape(p: np.ndarray, sample: np.ndarray, task: str) -> None:

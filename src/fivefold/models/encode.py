@@ -100,7 +100,7 @@ class _Inexact(ValueError):
 
 def _number(value: object) -> float:
     if value.__class__ is float:
-        return value  
+        return value
     if isinstance(value, int):
         if -_EXACT <= value <= _EXACT:
             return float(value)

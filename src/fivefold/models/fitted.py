@@ -17,7 +17,8 @@ Predict = Callable[[np.ndarray], np.ndarray]
 class Fitted(msgspec.Struct, frozen=True):
     """What a learner made: `format` says how it is stored, `predict` is the training library's own answer.
 
-    `to_onnx` makes an ONNX model (its bytes) for the formats that convert, or is None.
+    `to_onnx` makes an ONNX model (its bytes) for the formats that convert, or is None. `nulls` are the columns that
+    were null in some training row.
     """
 
     format: str
@@ -25,6 +26,7 @@ class Fitted(msgspec.Struct, frozen=True):
     predict: Predict
     params: Mapping[str, Any]
     to_onnx: Callable[[], bytes] | None = None
+    nulls: tuple[int, ...] = ()
 
 
 class Data(msgspec.Struct, frozen=True):

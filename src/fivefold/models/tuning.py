@@ -42,7 +42,9 @@ def tune(
     except ImportError:
         raise missing_extra("optuna", "tune", "Model(tune=...)") from None
     if how.trials < 1 or not 0 < how.holdout < 1 or not how.space:
-        raise Invalid(f"{how} searches nothing.", hint="Give a space, trials of 1 or more, and a holdout between 0 and 1.")
+        raise Invalid(
+            f"{how} searches nothing.", hint="Give a space, trials of 1 or more, and a holdout between 0 and 1."
+        )
     suggest = {name: _range(name, given) for name, given in how.space.items()}
     metric = how.metric or DEFAULT_METRICS[task.name][0]
     cut = np.quantile(order, 1 - how.holdout)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from pathlib import Path
 
 import msgspec
@@ -14,7 +15,21 @@ FARTHEST = 1e9
 """Standard deviations beyond which a value counts as this far: sums of products then stay finite."""
 
 
-class Columns(msgspec.Struct, frozen=True):
+class _Places(msgspec.Struct, frozen=True):
+    """For numbers, flags of null and levels: which weight each has, and which column it comes from."""
+
+    numbers: np.ndarray
+    number_from: np.ndarray
+    means: np.ndarray
+    scales: np.ndarray
+    flags: np.ndarray
+    flag_from: np.ndarray
+    levels: np.ndarray
+    level_from: np.ndarray
+    level: np.ndarray
+
+
+class Columns(msgspec.Struct, frozen=True, dict=True):
     """Each column's mean and scale, whether its nulls have a flag, and its number of categories (-1 for a number)."""
 
     means: tuple[float, ...]
@@ -25,25 +40,41 @@ class Columns(msgspec.Struct, frozen=True):
     @property
     def width(self) -> int:
         """Number of weights."""
-        return 1 + sum(
-            n if n >= 0 else 1 + flagged for n, flagged in zip(self.levels, self.flagged, strict=True)
-        )
+        return 1 + sum(n if n >= 0 else 1 + flagged for n, flagged in zip(self.levels, self.flagged, strict=True))
 
     def design(self, x: np.ndarray) -> np.ndarray:
         """The `(n, k)` matrix that weights multiply: a one, then each column's part, row by row alone."""
-        parts = [np.ones(len(x))]
-        for i in range(x.shape[1]):
-            values = x[:, i]
-            if self.levels[i] >= 0:
-                parts += [(values == level).astype(np.float64) for level in range(self.levels[i])]
+        at = self._places
+        out = np.empty((len(x), self.width))
+        out[:, 0] = 1.0
+        given = x[:, at.number_from]
+        with np.errstate(over="ignore"):
+            z = (np.where(np.isnan(given), at.means, given) - at.means) / at.scales
+        out[:, at.numbers] = z.clip(-FARTHEST, FARTHEST)
+        if len(at.flags):
+            out[:, at.flags] = np.isnan(x[:, at.flag_from])
+        if len(at.levels):
+            out[:, at.levels] = x[:, at.level_from] == at.level
+        return out
+
+    @cached_property
+    def _places(self) -> _Places:
+        numbers, flags, levels = [], [], []
+        place = 1
+        for i, count in enumerate(self.levels):
+            if count >= 0:
+                levels += [(place + level, i, level) for level in range(count)]
+                place += count
                 continue
-            null = np.isnan(values)
-            with np.errstate(over="ignore"):
-                z = (np.where(null, self.means[i], values) - self.means[i]) / self.scales[i]
-            parts.append(np.clip(z, -FARTHEST, FARTHEST))
+            numbers.append((place, i))
+            place += 1
             if self.flagged[i]:
-                parts.append(null.astype(np.float64))
-        return np.column_stack(parts)
+                flags.append((place, i))
+                place += 1
+        n, f = (np.array(v, dtype=np.int64).reshape(-1, 2).T for v in (numbers, flags))
+        at, of, level = np.array(levels, dtype=np.int64).reshape(-1, 3).T
+        means, scales = np.array(self.means)[n[1]], np.array(self.scales)[n[1]]
+        return _Places(n[0], n[1], means, scales, f[0], f[1], at, of, level.astype(np.float64))
 
 
 class Linear(msgspec.Struct, frozen=True):
@@ -65,10 +96,8 @@ def linear_predictor(model: Linear) -> Predict:
     weights = np.array(model.weights)
 
     def predict(x: np.ndarray) -> np.ndarray:
-        design = model.columns.design(x)
-        score = np.zeros(len(x))
-        for k in range(design.shape[1]):
-            score += design[:, k] * weights[k]
+        # accumulate adds from left to right; a sum would pair up terms, and how depends on the shape
+        score = np.add.accumulate(model.columns.design(x) * weights, axis=1)[:, -1].copy()
         return sigmoid(score) if model.task == "binary" else score
 
     return predict

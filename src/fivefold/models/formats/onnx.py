@@ -61,10 +61,15 @@ def lightgbm_to_onnx(booster: Any, features: int) -> bytes:
     )
 
 
-def xgboost_to_onnx(booster: Any, features: int) -> bytes:
+def xgboost_to_onnx(booster: Any, features: int, task: str) -> bytes:
     """An XGBoost booster as ONNX."""
     from onnxmltools import convert_xgboost
     from onnxmltools.convert.common.data_types import FloatTensorType
+
+    if task == "ranking":
+        # the converter takes rankers for classifiers; what they give is the plain sum of trees, as in regression
+        booster = booster.copy()
+        booster.set_param({"objective": "reg:squarederror"})
 
     return _bytes(
         convert_xgboost(booster, initial_types=[("x", FloatTensorType([None, features]))], target_opset=OPSET)

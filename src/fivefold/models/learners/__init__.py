@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Sequence
 
+import msgspec
 import numpy as np
 
 from fivefold.core.errors import Invalid
@@ -44,7 +45,7 @@ def fit(
             f"a {type(made.model).__name__} can only be stored as a pickle, which runs code when it is loaded.",
             hint="Use a learner with a data format, or declare Model(trust_pickle=True) if you trust it.",
         )
-    return made
+    return msgspec.structs.replace(made, nulls=tuple(np.flatnonzero(np.isnan(x).any(axis=0)).tolist()))
 
 
 def _require_finite(data: Data) -> None:

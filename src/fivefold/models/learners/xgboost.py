@@ -69,7 +69,7 @@ def fit(data: Data, learner: Learner) -> Fitted:
         booster,
         predictor(booster),
         {**params, "n_estimators": rounds},
-        lambda: xgboost_to_onnx(booster, data.x.shape[1]),
+        lambda: xgboost_to_onnx(booster, data.x.shape[1], data.task),
     )
 
 
