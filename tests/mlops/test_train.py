@@ -154,24 +154,28 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from fivefold.models import package
-from fivefold.mlops import plan, train
+from fivefold.mlops import fitting, plan, train
 from fivefold.workspace import open_workspace
-real = getattr(train, sys.argv[2])
+where = {"fitting": fitting, "train": train}[sys.argv[2]]
+real = getattr(where, sys.argv[3])
 def killed(*args, **more):
-    result = real(*args, **more) if sys.argv[3] == "after" else None
+    result = real(*args, **more) if sys.argv[4] == "after" else None
     os.kill(os.getpid(), signal.SIGKILL)
     return result
-setattr(train, sys.argv[2], killed)
+setattr(where, sys.argv[3], killed)
 with open_workspace(Path(sys.argv[1])) as w:
     train.train(w, w.project.get("model", "returned"), plan.check(w).schemas)
 """
 
 
-@pytest.mark.parametrize(("where", "when"), [("training_rows", "before"), ("_rows", "after"), ("fit", "after"),
-                                             ("put_tree", "after"), ("_fit", "after")])
-def test_a_killed_training_goes_on_and_ends_in_the_same_version(shop, make_shop, where, when) -> None:  # type: ignore[no-untyped-def]
+@pytest.mark.parametrize(("room", "where", "when"), [
+    ("fitting", "fit", "after"), ("train", "fit_and_package", "after"),
+    pytest.param("train", "training_rows", "before", marks=pytest.mark.long),
+    pytest.param("train", "_rows", "after", marks=pytest.mark.long),
+    pytest.param("fitting", "put_tree", "after", marks=pytest.mark.long)])
+def test_a_killed_training_goes_on_and_ends_in_the_same_version(shop, make_shop, room, where, when) -> None:  # type: ignore[no-untyped-def]
     shop.apply()
-    done = subprocess.run([sys.executable, "-c", KILLED, str(shop.root), where, when])
+    done = subprocess.run([sys.executable, "-c", KILLED, str(shop.root), room, where, when])
     assert done.returncode == -signal.SIGKILL
     with shop.open() as w:
         assert w.catalog.versions.list("returned") == ()

@@ -85,10 +85,9 @@ def materialise(
     table = as_of(spine, MOMENT, [plan], connection=connection, threads=threads, event_times=True, progress=progress)
     names = tuple(a.name for a in plan.aggregates)
     types = [schemas[rows.name][k] for k in view.entity.key]
-    count = store.replace(
-        name, _items(table, tuple(view.entity.key), types, names), _write(Mark(at, made_of, names, table.num_rows))
-    )
-    return Materialised(view.name, count, at, new=True)
+    items = list(_items(table, tuple(view.entity.key), types, names))
+    store.replace(name, items, _write(Mark(at, made_of, names, len(items))))
+    return Materialised(view.name, len(items), at, new=True)
 
 
 def _items(

@@ -41,7 +41,9 @@ def predictor(model: bytes, task: str) -> Predict:
     wanted = [outputs[-1]]
 
     def predict(x: np.ndarray) -> np.ndarray:
-        found = np.asarray(session.run(wanted, {name: x.astype(np.float32)})[0], dtype=np.float64)
+        with np.errstate(over="ignore"):  # what a float32 does not hold is infinite, on the right side of every split
+            narrow = x.astype(np.float32)
+        found = np.asarray(session.run(wanted, {name: narrow})[0], dtype=np.float64)
         if task == "binary":
             return found[:, 1] if found.ndim == 2 and found.shape[1] == 2 else found.ravel()
         return found if task == "multiclass" else found.ravel()

@@ -49,8 +49,10 @@ def predictor(module: Any, task: str) -> Predict:
     import torch
 
     def predict(x: np.ndarray) -> np.ndarray:
+        with np.errstate(over="ignore"):
+            narrow = torch.from_numpy(x.astype(np.float32))
         with torch.inference_mode():
-            out = module(torch.from_numpy(x.astype(np.float32)))
+            out = module(narrow)
             if task == "binary":
                 out = torch.sigmoid(out.reshape(len(x)))
             elif task == "multiclass":

@@ -16,6 +16,8 @@ from fivefold.models.formats.torch import predictor
 from fivefold.models.learners.parameters import number, require_known, whole
 
 DEFAULTS: dict[str, float] = {"epochs": 5, "batch_size": 1024, "lr": 1e-3, "weight_decay": 0.0}
+FARTHEST = 1e6
+"""Standard deviations beyond which a value counts as this far: the module then gives numbers."""
 
 
 def fit(data: Data, learner: Learner) -> Fitted:
@@ -72,7 +74,8 @@ def _standardised(data: Data, inner: Any) -> Any:
 
         def forward(self, x: Any) -> Any:
             null = torch.isnan(x)
-            z = torch.where(null, torch.zeros_like(x), (x - self.mean) / self.scale)
+            z = torch.clamp((x - self.mean) / self.scale, -FARTHEST, FARTHEST)
+            z = torch.where(null, torch.zeros_like(x), z)
             return self.inner(torch.cat([z, null.to(x.dtype)], dim=1))
 
     return Standardised()

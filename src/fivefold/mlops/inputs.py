@@ -1,0 +1,95 @@
+"""What a version is made of: its key is the digest of all of it."""
+
+from __future__ import annotations
+
+import platform
+from importlib import metadata
+
+import fivefold
+from fivefold.core.canonical import Json
+from fivefold.core.errors import Conflict
+from fivefold.core.features import chosen
+from fivefold.core.learning import Model
+from fivefold.core.noun import noun_digest
+from fivefold.core.sources import rows_of
+from fivefold.workspace import Workspace
+
+ALWAYS = ("numpy", "pyarrow", "duckdb", "sqlglot")
+LIBRARIES = {
+    "lightgbm": ("lightgbm", "onnx", "onnxmltools", "onnxruntime", "scikit-learn"),
+    "xgboost": ("xgboost-cpu", "xgboost", "onnx", "onnxmltools", "onnxruntime", "scikit-learn"),
+    "sklearn": ("scikit-learn", "scipy", "skops", "skl2onnx", "onnx", "onnxruntime"),
+    "torch": ("torch", "safetensors"),
+    "object": ("scikit-learn", "scipy", "pandas"),
+}
+"""What a learner's result depends on, beside what every result does."""
+
+
+
+def version_inputs(workspace: Workspace, model: Model) -> dict[str, Json]:
+    """Everything a version is made of: definitions, data, scales, environment, seed and threads.
+
+    Raises Conflict when the project file has changes to the model, or to what it stands on, that are not applied.
+    """
+    refs = closure(workspace, model.ref)
+    require_applied(workspace, refs)
+    sources = [ref.split(":", 1)[1] for ref in refs if ref.startswith(("table:", "view:"))]
+    scales = workspace.scales()
+    return {
+        "model": workspace.project.closure_digests[model.ref],
+        "snapshots": {name: workspace.snapshot(name).digest for name in read_by(model)},
+        "scales": {name: dict(scales[name]) for name in sources if name in scales},
+        "environment": environment_lock(model.learner.kind),
+        "seed": model.seed,
+        "threads": model.threads,
+    }
+
+
+def closure(workspace: Workspace, ref: str) -> list[str]:
+    """A declaration and everything it stands on, in order of the graph."""
+    wanted = {ref}
+    for candidate in reversed(list(workspace.project.nouns)):
+        if candidate in wanted:
+            wanted.update(workspace.project.upstream[candidate])
+    return [r for r in workspace.project.nouns if r in wanted]
+
+
+def require_applied(workspace: Workspace, refs: list[str]) -> None:
+    """Raise Conflict when any of these declarations differs from what is applied."""
+    applied = workspace.catalog.definitions.applied()
+    stale = [
+        ref
+        for ref in refs
+        if (held := applied.get((workspace.project.nouns[ref].kind, workspace.project.nouns[ref].name))) is None
+        or held.digest != noun_digest(workspace.project.nouns[ref])
+    ]
+    if stale:
+        raise Conflict(
+            f"the project file has changes that are not applied: {', '.join(stale[:6])}"
+            f"{' …' if len(stale) > 6 else ''}.",
+            hint="Run `fivefold plan`, then `fivefold apply`.",
+        )
+
+
+def environment_lock(learner: str) -> dict[str, str]:
+    """Versions of Python, of fivefold and of the libraries that a learner's result depends on."""
+    names = [*ALWAYS, *LIBRARIES.get(learner, ())]
+    found = {"python": platform.python_version(), "machine": platform.machine(), "fivefold": fivefold.__version__}
+    for name in names:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def read_by(model: Model) -> list[str]:
+    """Names of the sources whose rows a model reads itself."""
+    return list(
+        dict.fromkeys(
+            [
+                rows_of(model.target.source).name,
+                *(rows_of(view.source).name for view, _ in chosen(model.features).values()),
+            ]
+        )
+    )
