@@ -30,7 +30,6 @@ import polars as pl
 import prepare
 import pyarrow as pa
 import pyarrow.parquet as pq
-import pyarrow.parquet as pq
 
 from fivefold.core.time import DAY, HOUR
 from fivefold.core.types import Type

@@ -76,3 +76,20 @@ def as_type(given: object, where: str = "type") -> Type:
 def duckdb_name(kind: Type) -> str:
     """The DuckDB SQL name of a type."""
     return _DUCKDB[kind]
+
+
+_DUCKDB_INTEGERS = {"TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER",
+                    "UBIGINT", "UHUGEINT"}
+
+
+def of_duckdb(name: str) -> Type | None:
+    """The type that holds values of a DuckDB type, if one does; integers may turn out too large for it."""
+    if name in _DUCKDB_INTEGERS:
+        return Type.INT64
+    if name in ("FLOAT", "DOUBLE") or name.startswith("DECIMAL"):
+        return Type.FLOAT64
+    if name == "BOOLEAN":
+        return Type.BOOL
+    if name in ("VARCHAR", "UUID") or name.startswith("ENUM"):
+        return Type.STRING
+    return Type.TIMESTAMP if name.startswith("TIMESTAMP") or name == "DATE" else None

@@ -10,7 +10,7 @@ from typing import Any
 import duckdb
 
 from fivefold.core.errors import FivefoldError, Invalid, Unavailable
-from fivefold.core.types import Schema, Type
+from fivefold.core.types import Schema, Type, of_duckdb
 
 
 @contextmanager
@@ -83,19 +83,10 @@ def type_of(duckdb_type: str, where: str) -> Type:
 
     Raises Invalid, naming `where`, for nested and binary types.
     """
-    name = duckdb_type.upper()
-    if name in ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "HUGEINT"):
-        return Type.INT64
-    if name in ("FLOAT", "DOUBLE") or name.startswith("DECIMAL"):
-        return Type.FLOAT64
-    if name == "BOOLEAN":
-        return Type.BOOL
-    if name in ("VARCHAR", "UUID") or name.startswith("ENUM"):
-        return Type.STRING
-    if name.startswith(("TIMESTAMP", "DATE")):
-        return Type.TIMESTAMP
-    if name == '"NULL"' or name == "NULL":
-        return Type.STRING
+    # a column of nothing but nulls has no type of its own
+    found = Type.STRING if duckdb_type.strip('"') == "NULL" else of_duckdb(duckdb_type)
+    if found is not None:
+        return found
     raise Invalid(
         f"{where} is {duckdb_type}, which no feature can be.",
         hint="Select parts of it in a view, cast it, or leave it out.",

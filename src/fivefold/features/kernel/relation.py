@@ -13,25 +13,11 @@ import duckdb
 import pyarrow as pa
 
 from fivefold.core.errors import FivefoldError, Invalid, NotFound, Unavailable, Unsupported
-from fivefold.core.types import Type
+from fivefold.core.types import Type, of_duckdb
 from fivefold.features.kernel.arrow import HOLDS
 
 BATCH = 1 << 20
 _LEAST_FOR_DUCKDB = 128 * 2**20
-
-_INTEGERS = {
-    "TINYINT",
-    "SMALLINT",
-    "INTEGER",
-    "BIGINT",
-    "UTINYINT",
-    "USMALLINT",
-    "UINTEGER",
-    "UBIGINT",
-    "HUGEINT",
-    "UHUGEINT",
-}
-_TIMES = {"TIMESTAMP", "TIMESTAMP WITH TIME ZONE", "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP_NS", "DATE"}
 
 
 class Engine:
@@ -120,19 +106,6 @@ def types_of(at: Engine, relation: str, what: str) -> dict[str, str]:
         return {name: str(kind) for name, kind in zip(described.columns, described.types, strict=True)}
 
 
-def natural(duck: str) -> Type | None:
-    """The column type that holds a DuckDB type, if any does."""
-    if duck in _INTEGERS:
-        return Type.INT64
-    if duck in ("FLOAT", "DOUBLE") or duck.startswith("DECIMAL"):
-        return Type.FLOAT64
-    if duck == "BOOLEAN":
-        return Type.BOOL
-    if duck in ("VARCHAR", "UUID") or duck.startswith("ENUM"):
-        return Type.STRING
-    return Type.TIMESTAMP if duck in _TIMES else None
-
-
 def canonical(column: str, have: dict[str, str], kind: Type | None, what: str) -> str:
     """SQL for a column in its canonical form; `kind` None means its own type.
 
@@ -141,7 +114,7 @@ def canonical(column: str, have: dict[str, str], kind: Type | None, what: str) -
     if column not in have:
         raise NotFound.named(f"column of {what}", column, have)
     duck, sql = have[column], quoted(column)
-    own = natural(duck)
+    own = of_duckdb(duck)
     kind = kind or own
     if kind is None or own not in HOLDS[kind]:
         raise Invalid(

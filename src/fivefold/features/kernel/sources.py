@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 import pyarrow as pa
 
 from fivefold.core.errors import Invalid
-from fivefold.core.types import Type
+from fivefold.core.types import Type, of_duckdb
 from fivefold.features.kernel.parquet import Wanted, plain_files, read_plain, types_within
 from fivefold.features.kernel.plan import Source
 from fivefold.features.kernel.relation import (
@@ -15,7 +15,6 @@ from fivefold.features.kernel.relation import (
     as_item,
     canonical,
     count_rows,
-    natural,
     read_within,
     split,
     types_of,
@@ -109,5 +108,5 @@ class Stored:
     def _sql(self) -> str:
         have = types_of(self._at, self.source.relation, self.what)
         selected = [f"{canonical(c, have, kind, self.what)} AS {alias}" for c, alias, kind in self._wanted()]
-        self._own = {name: own for name, duck in have.items() if (own := natural(duck)) is not None}
+        self._own = {name: own for name, duck in have.items() if (own := of_duckdb(duck)) is not None}
         return f"SELECT {', '.join(selected)} FROM {as_item(self.source.relation)}"
