@@ -10,7 +10,7 @@ import pytest
 # beside the tests, so that a worker's process finds the classes of pickled models too
 sys.path.insert(0, str(Path(__file__).parent))
 
-import model_cases  # noqa: E402
+import model_cases
 
 
 @pytest.fixture(scope="session")

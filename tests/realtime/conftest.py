@@ -213,12 +213,19 @@ def shop(_made: Path, tmp_path: Path) -> Shop:
     return Shop(Path(shutil.copytree(_made, tmp_path / "shop")))
 
 
+@pytest.fixture(scope="module")
+def one_server(_made: Path) -> Iterator[Server]:
+    """A server that several tests ask, and none changes."""
+    with Shop(_made).serve() as server:
+        yield server
+
+
 @pytest.fixture
 def untrained(tmp_path: Path) -> Shop:
     """A shop that is not even applied."""
-    start(tmp_path / "shop", "blank")
-    (tmp_path / "shop" / "project.py").write_text(PROJECT)
-    return Shop(tmp_path / "shop")
+    start(tmp_path / "untrained", "blank")
+    (tmp_path / "untrained" / "project.py").write_text(PROJECT)
+    return Shop(tmp_path / "untrained")
 
 
 @pytest.fixture

@@ -52,15 +52,17 @@ def write_part(table: pa.Table, path: Path) -> str:
     temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        pq.write_table(
-            table.combine_chunks(), temporary, compression="zstd", row_group_size=131_072, store_schema=False
-        )
-        with temporary.open("rb") as f:
-            os.fsync(f.fileno())
-            found = hashlib.file_digest(f, "sha256").hexdigest()
-        os.replace(temporary, path)
+        try:
+            pq.write_table(
+                table.combine_chunks(), temporary, compression="zstd", row_group_size=131_072, store_schema=False
+            )
+            with temporary.open("rb") as f:
+                os.fsync(f.fileno())
+                found = hashlib.file_digest(f, "sha256").hexdigest()
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
     except OSError as e:
-        temporary.unlink(missing_ok=True)
         raise Unavailable(
             f"cannot write {path}: {e.strerror or e}.",
             hint="Free some space and run it again: it goes on where it was.",

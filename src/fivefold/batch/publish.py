@@ -2,10 +2,10 @@
 
 The table's folder is a link to a generation beside it, `.NAME.<key>`; the link is replaced in one step (rename(2)).
 
-How to read it while jobs run: resolve the link once (`resolved`, or `os.path.realpath`) and read below what it points
-to. A generation stays until the job runs again after it was replaced, so a reader has that long to finish. Whoever goes
-through the link for each file may list one generation and open another: then a file is not found, since no two
-generations share a name of a part, and nothing is ever mixed; list again.
+How to read it while jobs run: resolve the link once (`resolved`, or `os.path.realpath`), and read the files that the
+manifest there names. A generation stays until the job runs again after it was replaced, so a reader has that long; when
+a file is not found, start over. Whoever goes through the link for each file may list one generation and open another:
+then files are not found, since no two generations share a name of a part, and nothing is ever mixed.
 """
 
 from __future__ import annotations
@@ -48,13 +48,13 @@ def published(folder: Path) -> Manifest | None:
     if not folder.exists() and not folder.is_symlink():
         return None
     target = Path(os.readlink(folder)) if folder.is_symlink() else Path()
-    if len(target.parts) == 1 and _is_ours(folder, target.name) and not (folder.parent / target).exists():
-        return None  # the generation was removed by hand
-    try:
-        if len(target.parts) == 1 and _is_ours(folder, target.name) and not (folder.parent / target).is_symlink():
+    if len(target.parts) == 1 and _is_ours(folder, target.name) and not (folder.parent / target).is_symlink():
+        try:
             return msgspec.json.decode((folder / MANIFEST).read_bytes(), type=Manifest)
-    except (OSError, ValueError):
-        pass
+        except FileNotFoundError:
+            return None  # the generation was removed by hand, or is being made again
+        except (OSError, ValueError):
+            pass
     raise Conflict(
         f"{folder} is there, and was not published by a batch job.",
         hint="Move it away, or give the job's table another path; nothing was changed.",
@@ -92,11 +92,16 @@ def begin(folder: Path, made: Path) -> None:
     """Make room for a generation: what killed jobs and older ones left is removed, links within it too."""
     current = _current(folder)
     for other in folder.parent.iterdir():
+        name, _, state = other.name.removeprefix(".").rpartition(".")
+        ours = _is_ours(folder, other.name) or (state in ("link", "old") and _is_ours(folder, f".{name}"))
+        if not ours or other.name in (current, made.name if not other.is_symlink() else None):
+            continue
         if other.is_symlink():
-            if _is_ours(folder, other.name) or _is_ours(folder, other.name.removesuffix(".link")):
-                other.unlink(missing_ok=True)
-        elif other.is_dir() and _is_ours(folder, other.name) and other.name not in (current, made.name):
-            shutil.rmtree(other, ignore_errors=True)
+            other.unlink(missing_ok=True)
+        elif other.is_dir():
+            # whoever lists it now finds all of it or nothing
+            gone = other if state == "old" else other.rename(other.with_name(f"{other.name}.old"))
+            shutil.rmtree(gone, ignore_errors=True)
     _keep_only(made, None)
 
 

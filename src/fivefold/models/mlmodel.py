@@ -15,7 +15,8 @@ import pyarrow as pa
 from fivefold.core.canonical import digest
 from fivefold.models.tasks import Task
 
-KINDS = {"int64": "long", "float64": "double", "bool": "boolean", "string": "string"}
+KINDS = {"int64": "any", "float64": "double", "bool": "any", "string": "string"}
+"""MLflow's types. Its `long` and `boolean` take no nulls, its `double` no integers; the loader checks these itself."""
 EPOCH = "1970-01-01 00:00:00.000000"
 """MLflow wants a time of creation; the same inputs must give the same bytes, so it is the same for all."""
 

@@ -8,10 +8,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from fivefold.models.mlmodel import KINDS
+from fivefold.core.errors import Invalid
 from fivefold.models.package import LoadedModel, load
-
-_ARROW = {"long": pa.int64(), "double": pa.float64(), "boolean": pa.bool_(), "string": pa.string()}
 
 
 class PyFunc:
@@ -21,12 +19,21 @@ class PyFunc:
         self._model = model
 
     def predict(self, data: Any, params: Any = None) -> np.ndarray:
-        """Predictions for a pandas DataFrame, or a dict of columns, with the model's features."""
-        columns = {
-            f.name: pa.array(list(data[f.name]), _ARROW[KINDS[f.type]], from_pandas=True)
-            for f in self._model.about.features
-        }
+        """Predictions for a pandas DataFrame, or a dict of columns, with the model's features.
+
+        Raises Invalid for a column of another type.
+        """
+        columns = {f.name: _column(f.name, f.type, list(data[f.name])) for f in self._model.about.features}
         return self._model.predict(pa.table(columns))
+
+
+def _column(name: str, kind: str, values: list[Any]) -> pa.Array:
+    try:
+        found = pa.array(values, from_pandas=True)
+        # pandas makes floats of integers with nulls; from 1.5 there is no way back
+        return found.cast(pa.int64()) if kind == "int64" and pa.types.is_floating(found.type) else found
+    except pa.ArrowException as e:
+        raise Invalid(f"the feature {name!r} does not hold {kind} values: {str(e).splitlines()[0]}.") from None
 
 
 def _load_pyfunc(path: str) -> PyFunc:

@@ -61,8 +61,6 @@ class PredictionLog:
             except Exception as e:  # whatever happens to the log, requests are answered
                 self.dropped += len(entries)
                 self.failed = f"{type(e).__name__}: {e}"
-                # half a line may be left there, which no other is to be appended to
-                self._segment = None
             if taken[-1] is None:
                 return
 
@@ -71,15 +69,19 @@ class PredictionLog:
         if self._segment is None or self._size > SEGMENT_BYTES:
             self._folder.mkdir(parents=True, exist_ok=True)
             self._segment, self._size = self._folder / f"{predictions[0].at:020}-{os.getpid()}.jsonl", 0
-        with self._segment.open("ab", buffering=0) as f:
+        segment, self._segment = self._segment, None
+        with segment.open("ab", buffering=0) as f:
             before = f.tell()
             try:
                 written = f.write(body)
                 while written < len(body):
                     written += f.write(body[written:])
             except OSError:
+                # half a line must not stay where others are appended; where it cannot be removed, nothing more is
                 f.truncate(before)
+                self._segment = segment
                 raise
+        self._segment = segment
         self._size += len(body)
 
 

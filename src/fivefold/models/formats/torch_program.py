@@ -46,9 +46,10 @@ class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Program(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Steps in order, from the matrix `input` to `output`; `weights` are names of tensors."""
+    """Steps in order, from the matrix `input` `(n, features)` to `output`; `weights` are names of tensors."""
 
     input: str
+    features: int
     weights: dict[str, str]
     steps: list[Step]
     output: str
@@ -88,13 +89,18 @@ def exported(module: Any, features: int) -> tuple[Program, dict[str, Any]]:
             hint="Return one tensor from forward(), and keep no state in it.",
         )
     steps = [_step(node) for node in made.graph.nodes if node.op == "call_function" and str(node.target) != _IDLE]
-    program = Program(inputs[0], weights, steps, outputs[0].arg.name)
+    program = Program(inputs[0], features, weights, steps, outputs[0].arg.name)
     runner(program, tensors)
     return program, tensors
 
 
 def runner(program: Program, tensors: Mapping[str, Any]) -> Callable[[Any], Any]:
-    """What runs a program. Raises Invalid for a step that is no operator, or stands on one that is not there yet."""
+    """What runs a program, tried on a row of zeros.
+
+    Raises Invalid for a step that is no operator, or stands on one that is not there yet, or cannot be done.
+    """
+    import torch
+
     place = {program.input: 0} | {name: i for i, name in enumerate(program.weights, 1)}
     fixed = [None, *(tensors[name] for name in program.weights.values())]
     calls = []
@@ -112,6 +118,11 @@ def runner(program: Program, tensors: Mapping[str, Any]) -> Callable[[Any], Any]
             values.append(call(*args(values), **{k: fill(values) for k, fill in options}))
         return values[last]
 
+    try:
+        with torch.inference_mode():
+            run(torch.zeros(1, program.features))
+    except Exception as e:  # an operator raises anything for arguments that are not its own
+        raise Invalid(f"the program cannot be run: {first_line(e)}.") from None
     return run
 
 

@@ -1,7 +1,11 @@
-"""XGBoost's universal binary JSON."""
+"""XGBoost's JSON.
+
+Not its binary JSON: its reader of that ends the process, or reads beyond the buffer, when a file is damaged.
+"""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +16,20 @@ from fivefold.models.fitted import Predict
 
 
 def save(model: Any, folder: Path, task: str) -> None:
-    """Write `model.ubj`."""
-    (folder / "model.ubj").write_bytes(bytes(model.save_raw("ubj")))
+    """Write `model.json`."""
+    (folder / "model.json").write_bytes(bytes(model.save_raw("json")))
 
 
 def load(folder: Path, task: str) -> Predict:
-    """Read `model.ubj`."""
+    """Read `model.json`."""
     try:
         import xgboost as xgb
     except ImportError:
         raise missing_extra("xgboost-cpu", "xgboost", "this model") from None
+    held = (folder / "model.json").read_bytes()
+    json.loads(held)
     booster = xgb.Booster({"nthread": 1})
-    booster.load_model(bytearray((folder / "model.ubj").read_bytes()))
+    booster.load_model(bytearray(held))
     return predictor(booster)
 
 

@@ -78,9 +78,8 @@ def describe(x: np.ndarray, categorical: tuple[int, ...]) -> Columns:
             flagged.append(False)
             levels.append(int(there.max()) + 1 if len(there) else 0)
             continue
-        # a power of two near the largest value: dividing by it is exact, and squares of huge values stay finite
-        unit = float(np.ldexp(1.0, int(np.frexp(np.abs(there).max())[1]))) if len(there) and there.any() else 1.0
-        unit = unit if np.isfinite(unit) else 2.0**1023
+        # a power of two just below the largest value: dividing by it is exact, and squares of huge values stay finite
+        unit = float(np.ldexp(1.0, int(np.frexp(np.abs(there).max())[1]) - 1)) if there.any() else 1.0
         mean = float((there / unit).mean()) * unit if len(there) else 0.0
         spread = float((there / unit).std()) * unit if len(there) else 0.0
         means.append(mean)

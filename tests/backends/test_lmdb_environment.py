@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from fivefold.backends.lmdb.environment import opened
+from fivefold.backends.lmdb.online import Lmdb
+from fivefold.core.errors import Unavailable
+
+READER = """
+import sys, time, lmdb
+env = lmdb.open(sys.argv[1], max_readers=512)
+with env.begin() as held:
+    print("reading", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_one_process_can_open_a_store_twice(tmp_path: Path) -> None:
+    one, other = Lmdb(f"lmdb:{tmp_path}/o"), Lmdb(f"lmdb:{tmp_path}/../{tmp_path.name}/o")
+    one.replace("v", [(b"k", b"1")], b"m")
+    assert other.get([("v", b"k")]) == [b"1"]
+    one.close()
+    one.close()
+    assert other.get([("v", b"k")]) == [b"1"]
+    other.close()
+    with pytest.raises(Unavailable, match="was closed"):
+        other.get([("v", b"k")])
+    assert Lmdb(f"lmdb:{tmp_path}/o").get([("v", b"k")]) == [b"1"]
+
+
+def test_readers_that_were_killed_do_not_use_up_the_slots(tmp_path: Path) -> None:
+    Lmdb(f"lmdb:{tmp_path}").close()
+    for _ in range(3):
+        with subprocess.Popen([sys.executable, "-c", READER, str(tmp_path)], stdout=subprocess.PIPE) as reader:
+            assert reader.stdout is not None
+            reader.stdout.readline()
+            os.kill(reader.pid, signal.SIGKILL)
+    env = opened(tmp_path)
+    with env.used() as inner:
+        assert inner.readers() == "(no active readers)\n"
+    env.release()
+
+
+def test_the_map_grows_while_others_read(tmp_path: Path) -> None:
+    store = Lmdb(f"lmdb:{tmp_path}")
+    store.replace("small", [(b"k", b"1")], b"m")
+    over, seen = threading.Event(), []
+
+    def read() -> None:
+        while not over.is_set():
+            seen.append(store.get([("small", b"k")]))
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    value = b"x" * 100_000
+    store.replace("large", ((b"%06d" % i, value) for i in range(4000)), b"m")
+    over.set()
+    reader.join()
+    assert seen
+    assert all(found == [b"1"] for found in seen)
+    assert store.get([("large", b"003999")]) == [value]
+    store.close()
+
+
+def test_a_place_that_holds_something_else_is_unavailable(tmp_path: Path) -> None:
+    (tmp_path / "data.mdb").write_bytes(b"not a database" * 1000)
+    with pytest.raises(Unavailable, match="cannot open the online store"):
+        Lmdb(f"lmdb:{tmp_path}")
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(Unavailable, match="cannot open the online store"):
+        Lmdb(f"lmdb:{tmp_path}/file")
