@@ -62,6 +62,9 @@ def test_a_run_records_what_went_in_and_came_out(shop) -> None:  # type: ignore[
         run = w.catalog.runs.get(made.version.run_id)
         assert run.status == "finished"
         assert run.params["learner"] == "logistic"
+        assert run.tags["key"] == made.version.key
+        assert run.tags["snapshot.orders"] == w.snapshot("orders").digest
+        assert run.tags["environment.numpy"]
         assert set(run.metrics) >= {"auc", "logloss"}
         assert run.metrics["auc"].lower < run.metrics["auc"].value < run.metrics["auc"].upper
     info: Any = made.version.info

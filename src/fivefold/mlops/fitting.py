@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import shutil
 from collections.abc import Mapping
 
@@ -55,6 +56,12 @@ def fit_and_package(
     )
     features = table.select(names)
     train_rows = features.filter(pa.array(parts.train))
+    done = itertools.count()
+
+    def show(stage: str) -> None:
+        if progress:
+            progress(f"{model.name}: {stage}", next(done), 3)
+
     encoding = fit_encoding(train_rows, names, types)
     y, classes = task.encode(table[LABEL], parts.train)
     groups = _values(table, model.target.group) if model.target.group else None
@@ -76,6 +83,7 @@ def fit_and_package(
         trust_pickle=model.trust_pickle,
         progress=progress,
     )
+    show("fitting")
     fitted = fit(
         learner,
         x_train,
@@ -90,6 +98,7 @@ def fit_and_package(
     )
     folder = workspace.state / "scratch" / "packages" / key
     shutil.rmtree(folder, ignore_errors=True)
+    show("packaging")
     package = write_package(
         folder,
         name=model.name,
@@ -109,6 +118,7 @@ def fit_and_package(
     metrics = model.metrics or DEFAULT_METRICS[task.name]
     wanted = tuple(dict.fromkeys([*metrics, *(g.metric for g in model.gates)]))
     g_test = None if groups is None else groups[parts.test]
+    show("measuring")
     measured = score(task, y[parts.test], p, wanted, groups=g_test, seed=model.seed)
     test = np.flatnonzero(parts.test)
     segments = {s: _values(table, s)[test] for s in dict.fromkeys(g.segment for g in model.gates) if s}

@@ -11,7 +11,6 @@ from pathlib import Path
 import msgspec
 import pyarrow.parquet as pq
 
-import fivefold
 from fivefold.catalog.lineage import Thing
 from fivefold.catalog.run_rows import Metric
 from fivefold.catalog.versions import Version
@@ -61,7 +60,7 @@ def train(
     if known is not None:
         return Trained(known, new=False)
     runs = workspace.catalog.runs
-    run_id = _begin_run(workspace, model, key)
+    run_id = _begin_run(workspace, model, key, inputs)
     work = f"train:{model.name}:{key[:32]}"
     try:
         alive = partial(runs.renew, run_id, lease_us=RUN_LEASE)
@@ -76,12 +75,14 @@ def train(
     return Trained(version, new=True, warnings=warnings)
 
 
-def _begin_run(workspace: Workspace, model: Model, key: str) -> str:
+def _begin_run(workspace: Workspace, model: Model, key: str, inputs: dict[str, Json]) -> str:
     """The run of a training: the one that was killed and is resumed, else a new one."""
     runs = workspace.catalog.runs
     for attempt in itertools.count(1):
         run_id = f"{model.name}-{key[:12]}-{attempt}"
-        tags = {"key": key, "code": fivefold.__version__}
+        tags = {"key": key, "definition": inputs["model"],
+                **{f"snapshot.{name}": made for name, made in inputs["snapshots"].items()},
+                **{f"environment.{name}": found for name, found in inputs["environment"].items()}}
         run = runs.create(run_id, "train", model.name, actor=workspace.actor, params=_params(model), tags=tags,
                           lease_us=RUN_LEASE)
         if run.status in ("running", "killed"):

@@ -36,7 +36,7 @@ ESTIMATORS: dict[str, Callable[[], Any]] = {
     "sgd": lambda: linear_model.SGDClassifier(loss="log_loss", random_state=0),
     "calibrated": lambda: calibration.CalibratedClassifierCV(linear_model.RidgeClassifier(), cv=2),
     "isotonic": lambda: calibration.CalibratedClassifierCV(svm.LinearSVC(), method="isotonic", cv=2),
-    "svc": lambda: svm.SVC(probability=False),
+    "svc": svm.SVC,
     "bayes": naive_bayes.GaussianNB,
     "neighbours": lambda: neighbors.KNeighborsClassifier(metric="manhattan"),
     "ball tree": lambda: neighbors.KNeighborsClassifier(algorithm="ball_tree"),
@@ -46,7 +46,7 @@ ESTIMATORS: dict[str, Callable[[], Any]] = {
     "pipeline": lambda: make_pipeline(
         SimpleImputer(),
         ColumnTransformer([("bins", pre.KBinsDiscretizer(3, quantile_method="averaged_inverted_cdf"), [0, 1])],
-                          remainder=pre.QuantileTransformer(20)),
+                          remainder=pre.QuantileTransformer(n_quantiles=20)),
         SelectKBest(k=2),
         linear_model.LogisticRegression(),
     ),

@@ -29,6 +29,7 @@ questions, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
 # what the model reads finds nothing, what it prints goes to the log
 os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
 os.dup2(2, 1)
+sys.stdout.reconfigure(line_buffering=True)
 for place in sys.argv[2:]:
     sys.path.append(place)
 def say(kind, shape, body):

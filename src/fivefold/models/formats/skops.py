@@ -39,6 +39,7 @@ TRUSTED = frozenset(
         "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
         "sklearn.neural_network._stochastic_optimizers.SGDOptimizer",
         "sklearn.tree._tree.Tree",
+        "sklearn.utils._bunch.Bunch",
         *(
             f"sklearn.feature_selection._univariate_selection.{name}"
             for name in ("chi2", "f_classif", "f_regression")
