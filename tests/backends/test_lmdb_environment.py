@@ -48,7 +48,8 @@ def test_readers_that_were_killed_do_not_use_up_the_slots(tmp_path: Path) -> Non
     env.release()
 
 
-def test_the_map_grows_while_others_read(tmp_path: Path) -> None:
+def test_the_map_grows_while_others_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fivefold.backends.lmdb.environment.FIRST_SIZE", 1 << 20)
     store = Lmdb(f"lmdb:{tmp_path}")
     store.replace("small", [(b"k", b"1")], b"m")
     over, seen = threading.Event(), []
@@ -59,7 +60,7 @@ def test_the_map_grows_while_others_read(tmp_path: Path) -> None:
 
     reader = threading.Thread(target=read)
     reader.start()
-    value = b"x" * 100_000
+    value = b"x" * 2_000
     store.replace("large", ((b"%06d" % i, value) for i in range(4000)), b"m")
     over.set()
     reader.join()

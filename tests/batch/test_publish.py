@@ -91,7 +91,7 @@ def test_what_was_replaced_stays_until_the_job_runs_again(folder: Path) -> None:
 
 def test_no_two_generations_share_a_file_s_name_so_a_stale_listing_is_noticed(folder: Path) -> None:
     made(folder, 1)
-    listed = [p for p in folder.glob("day=*/*.txt")]
+    listed = list(folder.glob("day=*/*.txt"))
     made(folder, 2)
     assert not any(p.exists() for p in listed)
 

@@ -15,9 +15,9 @@ def test_proposed_checks_hold_for_the_data_with_room_to_spare() -> None:
         s=ColumnProfile(0, "a", "b", None, 2), t=ColumnProfile(100, None, None, None, 0)),))
     lines = propose(made, {"s": ["a", "b"]})
     assert 'ff.not_null(\'id\'),' in lines
-    assert 'ff.between(\'id\', 0, 149.5, on_fail="quarantine"),' in lines
+    assert 'ff.between(\'id\', 0, 110, on_fail="quarantine"),' in lines
     assert 'ff.not_null(\'x\', at_most=0.16, on_fail="warn"),' in lines
-    assert 'ff.between(\'x\', -10, 10, on_fail="quarantine"),' in lines
+    assert 'ff.between(\'x\', -6, 6, on_fail="quarantine"),' in lines
     assert 'ff.one_of(\'s\', [\'a\', \'b\'], on_fail="warn"),' in lines
     assert not any("'t'" in line for line in lines)
 

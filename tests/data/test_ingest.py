@@ -104,10 +104,42 @@ def test_quarantined_rows_keep_origin_reasons_and_original_values(connection, pl
     assert [r["id"] for r in rows(made, places)] == [1, 4]
     aside = set_aside(made, places)
     assert [(r["source"], r["row"], r["reasons"]) for r in aside] == [
-        ("a.csv", 2, ["x > 0"]), ("a.csv", 3, ["unique(id)"]), ("a.csv", 4, ["types"])]
+        ("a.csv", 2, ["x > 0"]), ("a.csv", 3, ["unique(id)"]), ("a.csv", 4, ["x is not int64: what"])]
     assert json.loads(str(aside[2]["original"])) == {"id": "3", "x": "what"}
     assert made.parts[0].quarantined == 3
     assert dict(made.parts[0].warnings) == {"small": 1}
+
+
+def test_a_text_in_a_float_column_is_a_broken_type_and_a_nan_is_not(connection, places, tmp_path) -> None:  # type: ignore[no-untyped-def]
+    (tmp_path / "a.csv").write_text("a,b\n1.5,1\nabc,2\nNaN,3\n,4\n")
+    with pytest.raises(ff.Invalid, match=r"row 2 has a = 'abc' \(not float64\)"):
+        take_in(connection, places, tmp_path, ff.Table("a", "a.csv", schema={"a": float}))
+    made = take_in(connection, places, tmp_path, ff.Table("a", "a.csv", schema={"a": float}, checks=[ff.typed()]))
+    assert rows(made, places) == [{"a": 1.5, "b": 1}, {"a": None, "b": 3}, {"a": None, "b": 4}]
+    assert set_aside(made, places)[0]["reasons"] == ["a is not float64: abc"]
+
+
+def test_a_schema_may_name_some_columns_only(connection, places, tmp_path) -> None:  # type: ignore[no-untyped-def]
+    (tmp_path / "a.csv").write_text("a,b\n1,1\n2,2\n")
+    made = take_in(connection, places, tmp_path, ff.Table("a", "a.csv", schema={"a": float}))
+    assert dict(made.schema) == {"a": Type.FLOAT64, "b": Type.INT64}
+    with pytest.raises(ff.NotFound, match="no column of table:a for schema=: 'c'"):
+        take_in(connection, places, tmp_path, ff.Table("a", "a.csv", schema={"c": float}))
+
+
+def test_a_partition_of_which_nothing_is_left_fails(connection, places, tmp_path) -> None:  # type: ignore[no-untyped-def]
+    (tmp_path / "a.csv").write_text("t,x\n1/1/2025 noon,1\n2/1/2025 noon,2\n")
+    with pytest.raises(ff.Invalid, match=r"every one of its 2 rows has a value of the wrong type; the first: t is not timestamp: 1/1/2025 noon"):
+        take_in(connection, places, tmp_path, ff.Table("a", "a.csv", schema={"t": "timestamp"}, checks=[ff.typed()]))
+
+
+@pytest.mark.parametrize("body", [b"a,b\n1,\xff\xfe\n", b"a,b\r\n1,2\n3,4\r\n5,6\n7\n", b"a,b\n1,2\n1,2,3,4\n" * 30])
+def test_a_file_that_is_no_csv_is_named_with_the_usual_causes(connection, places, tmp_path, body) -> None:  # type: ignore[no-untyped-def]
+    (tmp_path / "a.csv").write_bytes(body)
+    try:
+        take_in(connection, places, tmp_path, ff.Table("a", "a.csv", schema={"a": int, "b": int}, checks=[]))
+    except ff.FivefoldError as e:
+        assert "table:a" in str(e)
 
 
 def test_uniqueness_looks_into_the_partitions_before(connection, places, tmp_path) -> None:  # type: ignore[no-untyped-def]

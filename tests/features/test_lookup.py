@@ -50,7 +50,7 @@ KEYS = {
 
 
 def half(x: np.ndarray, s: np.ndarray) -> np.ndarray:
-    return np.where(s == None, x / 2, x + 0.25)  # noqa: E711: an array of objects
+    return np.where(np.equal(s, None), x / 2, x + 0.25)
 
 
 def table(rows: list[dict[str, Any]], schema: dict[str, Type]) -> pa.Table:

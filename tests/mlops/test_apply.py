@@ -26,7 +26,10 @@ def test_new_data_makes_a_new_snapshot_and_nothing_else(shop) -> None:  # type: 
     shop.apply()
     (shop.root / "data" / "more.csv").write_text("order_id,customer_id,ordered_at,amount,returned\n"
                                                  "9001,c1,2026-09-01T00:00:00,5.0,true\n")
+    (new,) = shop.plan().data
+    assert (new.ref, new.new, new.gone) == ("table:orders", 1, 0)
     outcome = shop.apply()
+    assert shop.plan().data == ()
     assert not outcome.changed
     assert [(s.parts, s.new_parts, s.rows) for s in outcome.sources] == [(2, 1, 601)]
 

@@ -61,7 +61,7 @@ def test_rollback_twice_goes_back_two_releases(shop) -> None:  # type: ignore[no
             assert release.promote(w, version).champion
         assert release.rollback(w, "returned").version == 2
         assert release.rollback(w, "returned").version == 1
-        with pytest.raises(ff.NotFound, match="from the start"):
+        with pytest.raises(ff.NotFound, match="its first release"):
             release.rollback(w, "returned")
         # promoting again after a rollback is a new release
         assert release.promote(w, made[2]).champion
@@ -83,6 +83,26 @@ def test_history_answers_what_served_when_and_restore_brings_it_back(shop) -> No
         assert release.restore(w, "returned", between) is None
         with pytest.raises(ff.NotFound, match="had no champion at"):
             release.restore(w, "returned", 1)
+
+
+def test_gates_that_are_not_applied_decide_nothing(shop) -> None:  # type: ignore[no-untyped-def]
+    shop.edit("at_least=0.6", "at_least=0.99")
+    (version,) = versions(shop)
+    shop.edit("at_least=0.99", "at_least=0.5")
+    with shop.open() as w, pytest.raises(ff.Conflict, match="not applied: model:returned"):
+        release.promote(w, version)
+
+
+def test_a_gate_is_judged_again_without_training_again(shop) -> None:  # type: ignore[no-untyped-def]
+    shop.edit("at_least=0.6", "at_least=0.99")
+    (version,) = versions(shop)
+    shop.edit("at_least=0.99", "at_least=0.5")
+    (rebuild,) = [r for r in shop.plan().rebuilds if r.ref == "model:returned"]
+    assert (rebuild.action, rebuild.command) == ("judge the newest version again", "fivefold promote returned")
+    shop.apply()
+    assert not shop.train().new
+    with shop.open() as w:
+        assert release.promote(w, version).champion
 
 
 def test_promoting_the_champion_again_does_nothing(shop) -> None:  # type: ignore[no-untyped-def]

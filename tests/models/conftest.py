@@ -13,6 +13,13 @@ sys.path.insert(0, str(Path(__file__).parent))
 import model_cases
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of the packages run in one worker, so that they are built once."""
+    for item in items:
+        if "packages" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.xdist_group("packages"))
+
+
 @pytest.fixture(scope="session")
 def packages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, model_cases.Built]:
     """Every case, built: do not change the folders."""

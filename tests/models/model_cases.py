@@ -103,8 +103,9 @@ def linear(task: str) -> Learner:
 def _cases() -> Iterator[tuple[str, Case]]:
     tasks = ("binary", "multiclass", "regression", "ranking")
     for task in tasks:
-        yield f"lightgbm-{task}", Case(
-            lambda: learner("lightgbm", n_estimators=8, num_leaves=7, min_data_in_leaf=5), task, NUMBERS
+        yield (
+            f"lightgbm-{task}",
+            Case(lambda: learner("lightgbm", n_estimators=8, num_leaves=7, min_data_in_leaf=5), task, NUMBERS),
         )
         yield f"xgboost-{task}", Case(lambda: learner("xgboost", n_estimators=8, max_depth=3), task)
         yield f"linear-{task}", Case(lambda task=task: linear(task), task)  # type: ignore[misc]

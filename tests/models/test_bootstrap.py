@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fivefold.models.bootstrap import draws, interval, members
@@ -19,6 +19,7 @@ def test_a_draw_holds_as_many_rows_as_there_are() -> None:
 
 
 @given(st.lists(st.sampled_from(["a", "b", None, "c"]), min_size=1, max_size=40))
+@settings(deadline=None)
 def test_rows_of_a_group_are_drawn_together(groups: list[str | None]) -> None:
     column = np.array(groups, dtype=object)
     sets = len(set(groups))

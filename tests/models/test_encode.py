@@ -6,7 +6,7 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fivefold.core.errors import Invalid, NotFound
@@ -29,6 +29,7 @@ def table(values: list[tuple[object, ...]]) -> pa.Table:
 
 
 @given(st.lists(rows, max_size=8))
+@settings(deadline=None)
 def test_a_row_has_the_bits_of_the_matrix(values: list[tuple[object, ...]]) -> None:
     matrix = ENCODING.matrix(table(values))
     assert matrix.shape == (len(values), 4)
@@ -41,6 +42,7 @@ def test_a_row_has_the_bits_of_the_matrix(values: list[tuple[object, ...]]) -> N
 
 
 @given(st.lists(rows, min_size=1, max_size=8))
+@settings(deadline=None)
 def test_a_copy_that_was_stored_encodes_the_same(values: list[tuple[object, ...]]) -> None:
     ENCODING.row(values[0])
     stored = msgspec.json.decode(msgspec.json.encode(ENCODING), type=Encoding)

@@ -109,7 +109,5 @@ def test_the_same_seed_decides_the_same() -> None:
 def test_ranking_gates_compare_within_groups() -> None:
     groups = np.repeat(np.arange(100), 10)
     y = random.integers(0, 3, 1000).astype(float)
-    (decision,) = judge(
-        [Gate("ndcg@10", beats="champion")], task=Task("ranking"), y=y, p=y, champion=-y, groups=groups
-    )
+    (decision,) = judge([Gate("ndcg@10", beats="champion")], task=Task("ranking"), y=y, p=y, champion=-y, groups=groups)
     assert decision.passed

@@ -39,7 +39,7 @@ def judged(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 @pytest.mark.parametrize("name", SCIKIT)
 @given(judged())
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 def test_a_binary_metric_is_that_of_scikit_learn_with_any_weights(
     name: str, rows: tuple[np.ndarray, np.ndarray, np.ndarray]
 ) -> None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from fivefold.core.errors import Invalid
@@ -16,6 +16,7 @@ around = st.integers(-3, 3).map(lambda days: START + days * DAY) | st.integers(-
 
 
 @given(st.lists(st.tuples(around, st.sampled_from([0, 1, DAY, 5 * DAY, None])), min_size=1, max_size=30))
+@settings(deadline=None)
 def test_nothing_known_at_or_after_the_start_of_the_test_is_learned_from(rows: list[tuple[int, int | None]]) -> None:
     time = np.array([t for t, _ in rows])
     known = np.array([NEVER if after is None else t + after for t, after in rows])
@@ -29,6 +30,7 @@ def test_nothing_known_at_or_after_the_start_of_the_test_is_learned_from(rows: l
 
 
 @given(st.lists(around, min_size=1, max_size=30))
+@settings(deadline=None)
 def test_until_ends_the_test(times: list[int]) -> None:
     time = np.array(times)
     end = START + DAY
@@ -43,6 +45,7 @@ def test_until_ends_the_test(times: list[int]) -> None:
     st.floats(0.1, 0.9),
     st.integers(0, 100),
 )
+@settings(deadline=None)
 def test_no_group_is_on_both_sides(groups: list[object], share: float, seed: int) -> None:
     column = np.array(groups, dtype=object)
     try:

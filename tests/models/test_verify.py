@@ -182,7 +182,9 @@ def test_a_pickle_in_place_of_any_file_never_runs(copied: Callable[[str], Path],
         "archive/data.pkl": bomb,
         "archive/version": b"3\n",
         "schema.json": bomb,
-        "1.npy": b"\x93NUMPY\x01\x00v\x00" + b"{'descr': '|O', 'fortran_order': False, 'shape': (1,), }".ljust(117) + bomb,
+        "1.npy": b"\x93NUMPY\x01\x00v\x00"
+        + b"{'descr': '|O', 'fortran_order': False, 'shape': (1,), }".ljust(117)
+        + bomb,
     }
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w") as made:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fivefold.realtime.http import MOST_BYTES, MOST_ROWS
+from fivefold.realtime.bodies import MOST_BYTES, MOST_ROWS
 
 
 @pytest.fixture
@@ -116,7 +116,7 @@ def test_a_length_out_of_bounds_is_refused_before_anything_is_read(asker: Any, s
 
 
 def test_a_body_in_pieces_is_refused_once_it_is_too_long(asker: Any) -> None:
-    status, body, headers = asker.send(pieces=[b" " * (1 << 20)] * 9)
+    status, _, headers = asker.send(pieces=[b" " * (1 << 20)] * 9)
     assert status == 413
     assert headers[b"connection"] == b"close"
     assert asker.send(pieces=[b'{"customer_id"', b': "c1", "am', b'ount": 1}'])[0] == 200

@@ -44,7 +44,7 @@ def test_a_full_queue_drops_and_counts_and_never_waits(tmp_path: Path) -> None:
 
     log = PredictionLog(tmp_path, longest_queue=4)
     log.put(slow)
-    while not log._queue.empty():
+    while log._waiting:
         pass
     for at in range(1, 11):
         log.put(lambda at=at: made(at))  # type: ignore[misc]
@@ -74,9 +74,10 @@ from test_prediction_log import made
 from fivefold.realtime.prediction_log import PredictionLog
 resource.setrlimit(resource.RLIMIT_FSIZE, (3000, resource.RLIM_INFINITY))
 log = PredictionLog(Path(sys.argv[1]))
-for at in range(100):
-    log.put(lambda at=at: made(at))
-    while not log._queue.empty(): pass
+for tens in range(0, 100, 10):
+    for at in range(tens, tens + 10):
+        log.put(lambda at=at: made(at))
+    while log._waiting: pass
 log.close()
 resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 print(log.dropped, "|", log.failed)

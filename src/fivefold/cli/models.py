@@ -46,13 +46,16 @@ def train(
     from fivefold.core.learning import Model
     from fivefold.mlops import plan as plans
     from fivefold.mlops.release import promote as make_champion
+    from fivefold.mlops.release import was_judged
     from fivefold.mlops.train import train as learn
 
     with workspace(project, env) as opened, progress() as show:
         noun = opened.project.get("model", model)
         assert isinstance(noun, Model)
         trained = learn(opened, noun, plans.check(opened).schemas, progress=show, say=print)
-        released = make_champion(opened, trained.version) if release and trained.new else None
+        # a version that was registered and then interrupted has not been judged yet
+        unjudged = trained.new or not was_judged(opened, trained.version)
+        released = make_champion(opened, trained.version) if release and unjudged else None
     if json:
         emit({"version": trained.version, "new": trained.new, "warnings": trained.warnings, "release": released})
         return
@@ -75,7 +78,10 @@ def promote(
         found = release.find_version(opened, version)
         if to and to != env:
             with workspace(project, to) as target:
-                made = release.promote(target, release.carry_over(opened, target, found))
+                carried = release.carry_over(opened, target, found)
+                if not json:
+                    print(f"{found.model}@{found.number} of {env} is {carried.model}@{carried.number} in {to}.")
+                made = release.promote(target, carried)
         else:
             made = release.promote(opened, found)
     if json:
@@ -128,8 +134,9 @@ def restore(
 
     with workspace(project, env) as opened:
         change = release.restore(opened, model, instant(at, "--at"))
+        held = opened.catalog.aliases.current(model, release.CHAMPION)
     print(
-        f"{model}@champion is that version already."
+        f"{model}@champion is version {held} already, as it was then."
         if change is None
         else f"{model}@champion is version {change.version} ({change.reason})."
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -46,7 +47,8 @@ def init(
     from fivefold.demo.start import start
 
     model = start(folder, template)
-    print(f"made {folder}. Next:\n  cd {folder}\n  fivefold plan\n  fivefold apply\n  fivefold train {model}")
+    print(f"made {folder}. Next:\n  cd {shlex.quote(str(folder))}\n  fivefold plan\n  fivefold apply\n"
+          f"  fivefold train {model}\n  fivefold materialize\n  fivefold serve")
 
 
 def plan(
@@ -59,8 +61,8 @@ def plan(
 ) -> None:
     """Show what applying the project file would change, what stands on it, and what rebuilding that costs.
 
-    Every wiring mistake is reported at once: unknown columns and tables, wrong types, cycles, features that could see
-    the future. Nothing is changed.
+    Wiring mistakes are reported all at once: unknown columns and tables, wrong types, cycles, features that could see
+    the future. New data is counted, not read. Nothing is changed. Exit code 1 for mistakes.
     """
     from fivefold.mlops import plan as plans
 
@@ -189,8 +191,11 @@ def _show(made: Plan) -> None:
     from rich.markup import escape
 
     out = Console(highlight=False, soft_wrap=True)
+    for d in made.data:
+        gone = f", {d.gone} gone or changed" if d.gone else ""
+        out.print(f"{d.ref}: {d.new} new or changed partitions{gone}; fivefold apply reads them.")
     if made.empty:
-        out.print(f"nothing to change in {made.env} (revision {made.revision}).")
+        out.print(f"nothing to change in the declarations of {made.env} (revision {made.revision}).")
         return
     marks = {"added": "[green]+[/]", "changed": "[yellow]~[/]", "removed": "[red]-[/]"}
     counts = {c: sum(i.change == c for i in made.items) for c in marks}

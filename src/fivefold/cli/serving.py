@@ -28,13 +28,17 @@ def materialize(
     project: ProjectOption = HERE,
     env: EnvOption = "dev",
 ) -> None:
-    """Put the newest feature values of every entity into the online store, for `serve`."""
+    """Put the newest feature values of every entity into the online store, for `serve`.
+
+    Windows end at the moment given: for data of the past, say one with --at.
+    """
     from fivefold.core.time import instant, iso
-    from fivefold.mlops.materialise import materialise_views
+    from fivefold.mlops.materialise import materialise_views, newest_event
 
     with workspace(project, env) as opened, progress() as show:
         moment = instant(at, "--at") if at else opened.clock()
         made = materialise_views(opened, views or [], moment, progress=show)
+        empty = {m.view: newest_event(opened, m.view) for m in made if not m.entities}
     if json:
         emit(made)
         return
@@ -43,6 +47,8 @@ def materialize(
         ["view", "entities", "state"],
         [[m.view, m.entities, "made" if m.new else "there already"] for m in made],
     )
+    for view, newest in empty.items():
+        print(f"warning: {view} has no row in its windows then; its newest event is of {newest}. Try --at {newest}.")
 
 
 def serve(

@@ -114,8 +114,9 @@ class Table(Noun, frozen=True, eq=False):
     """Rows in files, a lake or a database: `Table("raw", "data/*.parquet")`, `Table("t", "postgresql://host/db?table=t")`.
 
     `time` is the event time, `id` marks duplicates, `seq` breaks ties, `delay` is how long after its event time a row
-    can be known. `schema` fixes column types (else they are read from the data once, and kept). `nulls` are the texts
-    that mean null in CSV. `partition` names the columns by which a written table is split into folders.
+    can be known. `schema` fixes the types of the columns it names; others are read from the data once, and kept.
+    `nulls` are the texts that mean null in CSV. `partition` names the columns by which a written table is split into
+    folders.
     """
 
     kind: ClassVar[str] = "table"

@@ -39,14 +39,7 @@ def breaks(item: Check, schema: Schema, columns: Mapping[str, str], where: str, 
     """SQL that is true for a row that breaks a check; None for checks of the partition as a whole."""
     match item.rule:
         case "typed":
-            lost = [
-                f"(i.{ident(c)} is not null and t.{ident(c)} is null"
-                + (f" and not isnan(try_cast(i.{ident(c)} as double))" if k is Type.FLOAT64 else "")
-                + ")"
-                for c, k in schema.items()
-                if not _always_fits(columns[c], k)
-            ]
-            return " or ".join(lost) or "false"
+            return " or ".join(f"({sql})" for sql in lost_values(schema, columns).values()) or "false"
         case "row":
             condition = parse(item.expression or "", schema, f"{where}, check {item.name!r}")
             return f"not ({condition.sql({c: f't.{ident(c)}' for c in condition.columns})})"
@@ -60,6 +53,15 @@ def breaks(item: Check, schema: Schema, columns: Mapping[str, str], where: str, 
                 again += f" or exists (select 1 from {parquet(others)} o where {match_})"
             return again
     return None
+
+
+def lost_values(schema: Schema, columns: Mapping[str, str]) -> dict[str, str]:
+    """By column that can lose values to its type, SQL that is true where one was lost."""
+    # a NaN is a null by rule, not a value that was lost
+    spared = {c: f" and not coalesce(isnan(try_cast(i.{ident(c)} as double)), false)" if k is Type.FLOAT64 else ""
+              for c, k in schema.items()}
+    return {c: f"i.{ident(c)} is not null and t.{ident(c)} is null{spared[c]}" for c, k in schema.items()
+            if not _always_fits(columns[c], k)}
 
 
 def _always_fits(have: str, kind: Type) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from fivefold.core.types import Type
 from fivefold.data.snapshots import Snapshot, combine
 
@@ -24,15 +26,17 @@ def propose(snapshot: Snapshot, values: dict[str, list[str]]) -> list[str]:
             lines.append(f'ff.not_null({column!r}, at_most={min(1.0, round(share * 1.5 + 0.01, 3))}, on_fail="warn"),')
         kind = snapshot.schema[column]
         if kind in (Type.INT64, Type.FLOAT64) and seen.least is not None and seen.greatest is not None:
-            low, high = _room(float(seen.least), float(seen.greatest))
+            low, high = _room(float(seen.least), float(seen.greatest), whole=kind is Type.INT64)
             lines.append(f'ff.between({column!r}, {low:g}, {high:g}, on_fail="quarantine"),')
         if column in values:
             lines.append(f'ff.one_of({column!r}, {values[column]!r}, on_fail="warn"),')
     return lines
 
 
-def _room(low: float, high: float) -> tuple[float, float]:
-    """A range half as wide again on both sides; one that is never negative stays so."""
-    margin = (high - low) / 2 or abs(high) or 1.0
-    below = low - margin
-    return (0.0 if low >= 0 and below < 0 else below), high + margin
+def _room(low: float, high: float, *, whole: bool) -> tuple[float, float]:
+    """A range wider by a tenth on both sides; one that is never negative stays so, and whole numbers stay whole."""
+    margin = (high - low) / 10 or abs(high) / 10 or 1.0
+    below, above = low - margin, high + margin
+    if low >= 0 and below < 0:
+        below = 0.0
+    return (float(math.floor(below)), float(math.ceil(above))) if whole else (below, above)

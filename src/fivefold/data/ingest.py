@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import duckdb
 import msgspec
 
 from fivefold.core.canonical import digest
-from fivefold.core.errors import Invalid
+from fivefold.core.errors import Invalid, NotFound
 from fivefold.core.noun import noun_digest
 from fivefold.core.sources import Table
 from fivefold.core.types import Schema, Type
-from fivefold.data.duck import as_schema, described, text
+from fivefold.data.duck import as_schema, described, first_line, text
 from fivefold.data.snapshots import Part, Snapshot, part_file
 from fivefold.data.take import Incoming, take
 from fivefold.ports.tables import Partition, TableReader
@@ -53,24 +53,44 @@ def ingest(
     if schema is None:
         schema = table_schema(connection, table, reader, places, before=before, partitions=partitions)
     kept = {p.fingerprint: p for p in before.parts} if before and dict(before.schema) == dict(schema) else {}
-    rules = digest("ingest", {"noun": noun_digest(table), "schema": {c: k.value for c, k in schema.items()}})
+    rules = _rules(table, schema)
     parts: list[Part] = []
     for done, partition in enumerate(partitions):
-        fingerprint = digest("partition", {"name": partition.name, "content": partition.fingerprint, "rules": rules})
+        fingerprint = _fingerprint(partition, rules)
         known = kept.get(fingerprint)
         if known is not None and part_file(places.tables, table.name, known.digest).exists():
             parts.append(known)
         else:
             path = reader.fetch(partition, places.scratch)
             relation = file_relation(table, path)
-            rows = Incoming(relation, described(connection, relation), partition.name, fingerprint)
             others = [part_file(places.tables, table.name, p.digest) for p in parts]
-            parts.append(
-                take(connection, table, schema, rows, places.tables, now=now, others=others, ranges=ranges or {})
-            )
+            try:
+                rows = Incoming(relation, described(connection, relation), partition.name, fingerprint)
+                parts.append(
+                    take(connection, table, schema, rows, places.tables, now=now, others=others, ranges=ranges or {})
+                )
+            except duckdb.InvalidInputException as e:
+                raise _unreadable(table, partition.name, e) from None
         if progress:
             progress(table.ref, done + 1, len(partitions))
     return Snapshot(table.name, schema, tuple(parts))
+
+
+def _rules(table: Table, schema: Schema) -> str:
+    return digest("ingest", {"noun": noun_digest(table), "schema": {c: k.value for c, k in schema.items()}})
+
+
+def _fingerprint(partition: Partition, rules: str) -> str:
+    """From what, and under which declaration, a part is made."""
+    return digest("partition", {"name": partition.name, "content": partition.fingerprint, "rules": rules})
+
+
+def new_partitions(table: Table, reader: TableReader, schema: Schema, before: Snapshot | None) -> tuple[int, int]:
+    """How many partitions `ingest` would read, and how many it would drop, without reading any."""
+    rules = _rules(table, schema)
+    there = {_fingerprint(p, rules) for p in reader.partitions()}
+    known = {p.fingerprint for p in before.parts} if before else set()
+    return len(there - known), len(known - there)
 
 
 def table_schema(
@@ -82,13 +102,33 @@ def table_schema(
     before: Snapshot | None,
     partitions: list[Partition] | None = None,
 ) -> Schema:
-    """The declared schema, else the one chosen when the table was first read, else what the data says now."""
-    if table.schema is not None:
-        return table.schema
-    if before is not None:
-        return before.schema
+    """The types chosen when the table was first read, else what the data says now; declared ones hold over both."""
+    if before is not None and set(table.schema or {}) <= set(before.schema):
+        return {**before.schema, **(table.schema or {})}
     partitions = partitions or reader.partitions()
     paths = [reader.fetch(p, places.scratch) for p in partitions]
+    try:
+        found = _found_types(connection, table, paths, [p.name for p in partitions])
+    except duckdb.Error as e:
+        raise _unreadable(table, ", ".join(p.name for p in partitions[:3]), e) from None
+    for column, kind in (table.schema or {}).items():
+        if column not in found:
+            raise NotFound.named(f"column of {table.ref} for schema=:", column, found)
+        found[column] = kind
+    return found
+
+
+def _unreadable(table: Table, name: str, error: duckdb.Error) -> Invalid:
+    """What DuckDB says of a file it cannot read, with the usual causes."""
+    if kind_of(table, Path(name)) != "csv":
+        return Invalid(f"{table.ref}: cannot read {name}: {first_line(error)}")
+    return Invalid(f"{table.ref}: cannot read {name}: {first_line(error)}",
+                   hint="A CSV file is UTF-8, has a header, one kind of line ending and as many values in each line.")
+
+
+def _found_types(connection: duckdb.DuckDBPyConnection, table: Table, paths: Sequence[Path],
+                 names: Sequence[str]) -> dict[str, Type]:
+    """The types that the data itself shows."""
     everything = sum(p.stat().st_size for p in paths) <= SAMPLE_EVERYTHING_BELOW
     found: dict[str, Type] = {}
     if kind_of(table, paths[0]) == "csv":
@@ -96,15 +136,14 @@ def table_schema(
         sample = -1 if everything else 1_000_000
         relation = f"read_csv([{listed}], {_csv(table)}, sample_size={sample}, union_by_name=true)"
         return as_schema(described(connection, relation), table.ref)
-    for path, partition in zip(paths, partitions, strict=True):
+    for path, name in zip(paths, names, strict=True):
         for column, kind in as_schema(described(connection, file_relation(table, path)), table.ref).items():
             if found.setdefault(column, kind) is not kind:
                 if {found[column], kind} == {Type.INT64, Type.FLOAT64}:
                     found[column] = Type.FLOAT64
                     continue
                 raise Invalid(
-                    f"{table.ref}: column {column!r} is {found[column]} in {partitions[0].name}, but {kind} "
-                    f"in {partition.name}.",
+                    f"{table.ref}: column {column!r} is {found[column]} in {names[0]}, but {kind} in {name}.",
                     hint=f"Declare schema={{{column!r}: ...}} with the type you mean.",
                 )
     return found

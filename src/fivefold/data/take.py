@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from fivefold.core.errors import Invalid
 from fivefold.core.sources import Check, OnFail, Source
 from fivefold.core.types import Schema, Type
-from fivefold.data.checks import all_checks, breaks, enforce, whole
+from fivefold.data.checks import all_checks, breaks, enforce, lost_values, whole
 from fivefold.data.duck import cast, ident, only, text
 from fivefold.data.parts import ROW_GROUP, atomically, write_part
 from fivefold.data.snapshots import ColumnProfile, Part, quarantine_file
@@ -91,7 +91,7 @@ def _write(
     quarantine = None
     quarantined = only(connection, f"select count(*) from checked where {bad}")
     if quarantined and quarantined[0]:
-        why = ", ".join(f"case when __c{i} then {text(names[i].name)} end" for i in aside)
+        why = ", ".join(f"case when __c{i} then {_reason(names[i], schema, rows.columns)} end" for i in aside)
         original = ", ".join(f"{ident(c)} := i.{ident(c)}" for c in rows.columns)
         kept = connection.sql(
             f"select {text(rows.name)} as source, __row as row, "
@@ -102,6 +102,14 @@ def _write(
         ).to_arrow_table()
         quarantine = hashlib.sha256(rows.fingerprint.encode()).hexdigest()
         atomically(quarantine_file(tables, source.name, quarantine), lambda path: pq.write_table(kept, path))
+    mistyped = [i for i in aside if names[i].rule == "typed"]
+    lost = bool(mistyped) and only(connection, f"select bool_and(__c{mistyped[0]}) from checked")[0]
+    if not count and quarantined[0] and lost:
+        raise Invalid(
+            f"{source.ref}, {rows.name}: every one of its {quarantined[0]} rows has a value of the wrong type; "
+            f"the first: {kept['reasons'][0].as_py()[0]}.",
+            hint="Declare the column's type with schema=, or mend the data.",
+        )
     return Part(
         rows.name,
         rows.fingerprint,
@@ -113,6 +121,15 @@ def _write(
         dict(warnings),
         _profile(connection, schema, bad),
     )
+
+
+def _reason(item: Check, schema: Schema, columns: Mapping[str, str]) -> str:
+    """SQL for why a row is set aside: the check's name, and which values did not fit their type."""
+    if item.rule != "typed":
+        return text(item.name)
+    each = ", ".join(f"case when {sql} then {text(f'{c} is not {schema[c]}: ')} || i.{ident(c)}::varchar end"
+                     for c, sql in lost_values(schema, columns).items())
+    return f"concat_ws('; ', {each})"
 
 
 def _profile(connection: duckdb.DuckDBPyConnection, schema: Schema, bad: str) -> dict[str, ColumnProfile]:

@@ -33,7 +33,7 @@ def _metrics(facts: dict[str, Any]) -> str:
             m = facts["metrics"][name][metric]
             axis.barh(-i, m["value"], color=colour, height=0.62)
             axis.plot([m["low"], m["high"]], [-i, -i], color=INK, linewidth=1.2)
-            axis.text(m["value"], -i, f" {m['value']:.3f}", va="center", fontsize=8, color=INK)
+            axis.text(m["high"], -i, f"  {m['value']:.3f}", va="center", fontsize=8, color=INK)
         better = "less" if metric in ("logloss", "brier") else "more"
         axis.set_title(f"{metric}: {better} is better", fontsize=9, loc="left", color=INK)
         axis.set_yticks([0, -1, -2], names, fontsize=8.5)
@@ -47,12 +47,16 @@ def _metrics(facts: dict[str, Any]) -> str:
 def _importance(facts: dict[str, Any]) -> str:
     shares = [(n, s) for n, s in facts["importance"].items() if s > 0][:14][::-1]
     figure, (axis,) = _figure(8.2, 3.8)
-    axis.barh([n for n, _ in shares], [s * 100 for _, s in shares], color=ACCENT, height=0.7)
+    # one feature may cost a hundred times as much as the next: points, since bars on such a scale mislead
+    axis.hlines(range(len(shares)), 0.01, [s * 100 for _, s in shares], color=THIRD, linewidth=1)
+    axis.plot([s * 100 for _, s in shares], range(len(shares)), "o", color=ACCENT, markersize=6)
+    axis.set_yticks(range(len(shares)), [n for n, _ in shares])
     for i, (_, share) in enumerate(shares):
-        axis.text(share * 100, i, f" {share:.1%}", va="center", fontsize=8, color=INK)
-    # one feature may cost a hundred times as much as the next
+        axis.text(share * 118, i, f" {share:.1%}", va="center", fontsize=8, color=INK)
     axis.set_xscale("log")
-    axis.set_xlim(min(s for _, s in shares) * 50, 300)
+    axis.set_xlim(max(min(s for _, s in shares) * 50, 0.01), 250)
+    axis.set_xticks([0.1, 1, 10, 100], ["0.1", "1", "10", "100"])
+    axis.minorticks_off()
     axis.set_xlabel("share of what shuffling a feature costs in log loss, % (logarithmic)", fontsize=8.5)
     axis.tick_params(labelsize=8.5)
     return _svg(figure)

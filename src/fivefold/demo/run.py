@@ -81,7 +81,10 @@ def run(folder: Path, *, fast: bool = False, actor: str = "demo") -> None:
                 return
             served_at = stage("serve", "live requests, one at a time",
                               lambda show: measure.serving(workspace, NOW, show))
+            began_measuring = time.monotonic()
             facts = _facts(workspace, outcome, late, baseline, scored, served_at, stages, inputs)
+            measured = Stage("measure", round(time.monotonic() - began_measuring, 2), "figures of the report", True)
+            facts["stages"].append(msgspec.to_builtins(measured))
             facts["seconds"] = round(time.monotonic() - began, 1)
             write_report(folder, facts)
     _conclude(out, folder, facts)

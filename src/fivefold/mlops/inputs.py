@@ -5,8 +5,10 @@ from __future__ import annotations
 import platform
 from importlib import metadata
 
+import msgspec
+
 import fivefold
-from fivefold.core.canonical import Json
+from fivefold.core.canonical import Json, digest
 from fivefold.core.errors import Conflict
 from fivefold.core.features import chosen
 from fivefold.core.learning import Model
@@ -36,13 +38,26 @@ def version_inputs(workspace: Workspace, model: Model) -> dict[str, Json]:
     sources = [ref.split(":", 1)[1] for ref in refs if ref.startswith(("table:", "view:"))]
     scales = workspace.scales()
     return {
-        "model": workspace.project.closure_digests[model.ref],
+        "model": meaning(workspace, model),
         "snapshots": {name: workspace.snapshot(name).digest for name in read_by(model)},
         "scales": {name: dict(scales[name]) for name in sources if name in scales},
         "environment": environment_lock(model.learner.kind),
         "seed": model.seed,
         "threads": model.threads,
     }
+
+
+def meaning(workspace: Workspace, model: Model) -> str:
+    """A digest of the model and all it stands on, without its gates: they judge a version and do not make it.
+
+    The segments that gates ask for count, since test rows keep them.
+    """
+    digests = workspace.project.closure_digests
+    return digest("model", {
+        "noun": noun_digest(msgspec.structs.replace(model, gates=())),
+        "segments": sorted({g.segment for g in model.gates if g.segment}),
+        "upstream": {up: digests[up] for up in workspace.project.upstream[model.ref]},
+    })
 
 
 def closure(workspace: Workspace, ref: str) -> list[str]:

@@ -12,6 +12,7 @@ from fivefold.core.features import FeatureView, chosen
 from fivefold.core.learning import Model
 from fivefold.core.project import Project
 from fivefold.core.sources import rows_of
+from fivefold.core.time import instant, iso
 from fivefold.core.types import Schema
 from fivefold.data.duck import parquet
 from fivefold.features.materialise import Materialised, materialise
@@ -61,6 +62,17 @@ def materialise_views(
     finally:
         store.close()
     return out
+
+
+def newest_event(workspace: Workspace, name: str) -> str | None:
+    """The newest event time (ISO 8601) of a feature view's source, None when it has no row."""
+    view = workspace.project.get(FeatureView.kind, name)
+    assert isinstance(view, FeatureView)
+    source = rows_of(view.source)
+    assert source.time is not None
+    seen = [p.profile[source.time].greatest for p in workspace.snapshot(source.name).parts if source.time in p.profile]
+    newest = max((s for s in seen if s is not None), default=None)
+    return None if newest is None else iso(instant(newest))
 
 
 def _one(

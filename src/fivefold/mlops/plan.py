@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -15,11 +15,13 @@ from fivefold.core.features import FeatureView
 from fivefold.core.learning import Model
 from fivefold.core.noun import Noun, definition, noun_digest
 from fivefold.core.project import Project
-from fivefold.core.sources import View
+from fivefold.core.sources import Table, View
 from fivefold.core.types import Schema
 from fivefold.core.uses import BatchJob, Endpoint
+from fivefold.data.ingest import new_partitions
 from fivefold.data.schemas import inspect
 from fivefold.data.snapshots import Snapshot
+from fivefold.mlops.inputs import meaning
 from fivefold.workspace import Workspace
 
 
@@ -50,6 +52,14 @@ class Rebuild(msgspec.Struct, frozen=True):
     seconds: float | None = None
 
 
+class NewData(msgspec.Struct, frozen=True):
+    """Partitions of a table that are new or changed since it was last read, and those that are gone."""
+
+    ref: str
+    new: int
+    gone: int
+
+
 class Plan(msgspec.Struct, frozen=True):
     """The difference between a project file and what is applied in an environment."""
 
@@ -57,6 +67,7 @@ class Plan(msgspec.Struct, frozen=True):
     revision: int
     items: tuple[Item, ...]
     rebuilds: tuple[Rebuild, ...]
+    data: tuple[NewData, ...] = ()
 
     @property
     def empty(self) -> bool:
@@ -108,7 +119,18 @@ def plan(workspace: Workspace) -> Plan:
         if ref in touched
         for r in _rebuild(workspace, project.nouns[ref], _causes(project, ref, set(changed)), ref in fresh)
     ]
-    return Plan(workspace.env.name, revision, tuple(items), tuple(rebuilds))
+    return Plan(workspace.env.name, revision, tuple(items), tuple(rebuilds), tuple(_new_data(workspace, set(changed))))
+
+
+def _new_data(workspace: Workspace, changed: set[str]) -> Iterator[NewData]:
+    """Tables that were read before, and hold something else now; a database cannot tell without being read."""
+    for noun in workspace.project.of(Table.kind):
+        before = workspace.find_snapshot(noun.name)
+        assert isinstance(noun, Table)
+        if before is not None and noun.ref not in changed and not noun.url.startswith("postgres"):
+            new, gone = new_partitions(noun, workspace.reader(noun), before.schema, before)
+            if new or gone:
+                yield NewData(noun.ref, new, gone)
 
 
 def _added_and_changed(project: Project, applied: Mapping[tuple[str, str], Applied]) -> list[Item]:
@@ -134,7 +156,10 @@ def _fields(old: Any, new: Any, path: str = "") -> list[FieldChange]:
             for key in [*new, *(k for k in old if k not in new)]
             for change in _fields(old.get(key), new.get(key), f"{path}.{key}" if path else key)
         ]
-    if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+    if isinstance(old, list | tuple) and isinstance(new, list | tuple) and len(old) != len(new):
+        gone, come = [v for v in old if v not in new], [v for v in new if v not in old]
+        return [FieldChange(path, gone or None, come or None)]
+    if isinstance(old, list | tuple) and isinstance(new, list | tuple):
         return [c for i, (a, b) in enumerate(zip(old, new, strict=True)) for c in _fields(a, b, f"{path}[{i}]")]
     same = old == new and isinstance(old, bool) == isinstance(new, bool)
     return [] if same else [FieldChange(path, old, new)]
@@ -180,8 +205,10 @@ def _rebuild(workspace: Workspace, noun: Noun, because: tuple[str, ...], fresh: 
             if not versions:
                 return [Rebuild(noun.ref, because, "train", f"fivefold train {noun.name}")]
             info: Any = versions[0].info
-            rows = info.get("rows", {}).get("train") if isinstance(info, dict) else None
-            seconds = info.get("seconds") if isinstance(info, dict) else None
+            if info["inputs"]["model"] == meaning(workspace, noun):
+                # only its gates changed, and they judge a version without making it
+                return [Rebuild(noun.ref, because, "judge the newest version again", f"fivefold promote {noun.name}")]
+            rows, seconds = info["rows"]["train"], info["seconds"]
             return [Rebuild(noun.ref, because, "train a new version", f"fivefold train {noun.name}", rows, seconds)]
         case Endpoint():
             held = catalog.aliases.current(noun.model.name, "champion")
@@ -193,7 +220,7 @@ def _rebuild(workspace: Workspace, noun: Noun, because: tuple[str, ...], fresh: 
                         noun.ref,
                         because,
                         f"goes on serving {noun.model.name}@{held} until a new version is promoted",
-                        f"fivefold promote {noun.model.name}",
+                        f"fivefold train {noun.model.name}",
                     )
                 ]
             )

@@ -11,6 +11,7 @@ from fivefold.catalog.versions import Version
 from fivefold.core.errors import Conflict, Invalid, NotFound
 from fivefold.core.learning import Model
 from fivefold.core.time import iso
+from fivefold.mlops.inputs import closure, require_applied
 from fivefold.mlops.judge import Verdict, judge_version
 from fivefold.ports.copies import copy_blob, copy_tree
 from fivefold.workspace import Workspace
@@ -67,21 +68,34 @@ def promote(workspace: Workspace, version: Version, *, verdict: Verdict | None =
         return Release(
             version.model, version.number, True, held, "it is champion already", verdict or Verdict(True, ())
         )
+    if workspace.catalog.definitions.revision():
+        # gates that were only written down decide nothing
+        require_applied(workspace, closure(workspace, f"{Model.kind}:{version.model}"))
     verdict = verdict or judge_version(workspace, version, held)
     if version.run_id is not None:
         workspace.catalog.runs.log(version.run_id, tags=verdict.tags())
     if not verdict.passed:
         return Release(version.model, version.number, False, held, verdict.reason, verdict)
-    workspace.catalog.aliases.move(
-        version.model,
-        CHAMPION,
-        version.number,
-        expected=held,
-        actor=workspace.actor,
-        reason=verdict.reason,
-        decision=msgspec.to_builtins(verdict),
-    )
+    try:
+        workspace.catalog.aliases.move(
+            version.model,
+            CHAMPION,
+            version.number,
+            expected=held,
+            actor=workspace.actor,
+            reason=verdict.reason,
+            decision=msgspec.to_builtins(verdict),
+        )
+    except Conflict:
+        # two that trained the same version at once promote it at once: either may be the first
+        if workspace.catalog.aliases.current(version.model, CHAMPION) != version.number:
+            raise
     return Release(version.model, version.number, True, held, verdict.reason, verdict)
+
+
+def was_judged(workspace: Workspace, version: Version) -> bool:
+    """Whether the gates of a version were ever decided."""
+    return version.run_id is None or "gates" in workspace.catalog.runs.get(version.run_id).tags
 
 
 def rollback(workspace: Workspace, model: str) -> AliasChange:
@@ -99,7 +113,10 @@ def rollback(workspace: Workspace, model: str) -> AliasChange:
         else:
             stack.append(change.version)
     if len(stack) < 2:
-        raise NotFound(f"{model}@champion has been version {now} from the start: there is nothing to go back to.")
+        raise NotFound(
+            f"{model}@champion is version {now}, its first release: there is nothing to go back to.",
+            hint=f"See `fivefold history {model}`, and `fivefold restore {model} --at TIME`.",
+        )
     return workspace.catalog.aliases.move(
         model, CHAMPION, stack[-2], expected=now, actor=workspace.actor, reason=f"{ROLLBACK}{now}"
     )

@@ -68,7 +68,7 @@ def train(
             workspace.catalog.journal, work, "train", key=key, request=inputs, say=say, alive=alive
         ) as steps:
             version, warnings = _steps(workspace, model, schemas, key, inputs, run_id, steps, progress)
-    except BaseException as e:
+    except Exception as e:  # an interrupted training is no failed one: the same command goes on with it
         runs.finish(run_id, status="failed", error=f"{type(e).__name__}: {e}"[:2000])
         raise
     runs.finish(run_id)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -151,6 +152,7 @@ class Live:
         return Answer(made, found, features, {v: _iso(t) for v, t in as_of.items()}, warnings or None)
 
 
+@lru_cache(4096)
 def _iso(micros: int) -> str:
     """ISO 8601 of a moment, also of one beyond the years that ISO 8601 has: then the microseconds."""
     try:

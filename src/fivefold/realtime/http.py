@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 import time
 import traceback
@@ -13,28 +12,13 @@ import msgspec
 
 from fivefold.core.errors import FivefoldError, NotFound
 from fivefold.features.fields import shown
+from fivefold.realtime.bodies import BODY_SECONDS, CLOSE, Receive, Reply, read_body, read_rows
 from fivefold.realtime.endpoint import Answer, Live
 from fivefold.realtime.prediction_log import PredictionLog
 
-MOST_BYTES = 8 << 20
-MOST_ROWS = 10_000
-BODY_SECONDS = 10.0
-"""How long a request may take to send its body."""
-CLOSE = (b"connection", b"close")
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 
-Receive = Callable[[], Awaitable[Mapping[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
-
-
-class Reply(Exception):
-    """An error answer: status, message, and how to mend it."""
-
-    def __init__(
-        self, status: int, message: str, hint: str = "", headers: tuple[tuple[bytes, bytes], ...] = ()
-    ) -> None:
-        super().__init__(message)
-        self.status, self.message, self.hint, self.headers = status, message, hint, headers
 
 
 class Answers(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -47,7 +31,6 @@ class Answers(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 _encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder().decode
 
 
 class App:
@@ -143,7 +126,7 @@ class App:
         kind = headers.get(b"content-type", b"").split(b";")[0].strip().lower()
         if kind != b"application/json":
             raise Reply(415, f"the content type is {kind.decode('latin-1')!r}, not application/json.")
-        rows, alone = _rows(await _body(headers, receive, self._body_seconds))
+        rows, alone = read_rows(await read_body(headers, receive, self._body_seconds))
         try:
             served, answers = live.answer(rows, started)
         except FivefoldError as e:
@@ -194,53 +177,3 @@ def _about(live: Live) -> dict[str, Any]:
         "fields": live.fields,
         "materialized": materialised,
     }
-
-
-async def _body(headers: Mapping[bytes, bytes], receive: Receive, seconds: float) -> bytes:
-    """The whole body, which must arrive within `seconds`."""
-    stated = headers.get(b"content-length", b"0")
-    if not stated.isdigit() or int(stated) > MOST_BYTES:
-        raise Reply(
-            413,
-            f"the body has {shown(stated.decode('latin-1'))} bytes (accepted: {MOST_BYTES}).",
-            "Send fewer rows at once.",
-            (CLOSE,),
-        )
-    try:
-        async with asyncio.timeout(seconds):
-            return await _received(receive)
-    except TimeoutError:
-        raise Reply(408, f"the body did not arrive within {seconds:g} s.", "Send it at once.", (CLOSE,)) from None
-
-
-async def _received(receive: Receive) -> bytes:
-    pieces: list[bytes] = []
-    size = 0
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise Reply(400, "the client went away.")
-        pieces.append(message.get("body", b""))
-        size += len(pieces[-1])
-        if size > MOST_BYTES:
-            raise Reply(413, f"the body has more than {MOST_BYTES} bytes.", "Send fewer rows at once.", (CLOSE,))
-        if not message.get("more_body"):
-            return b"".join(pieces)
-
-
-def _rows(body: bytes) -> tuple[list[Any], bool]:
-    """The rows of a request, and whether it is a single one. Of a key that is there twice the last value counts."""
-    try:
-        given = _decode(body)
-    except (ValueError, RecursionError) as e:
-        raise Reply(400, f"the body is not JSON: {e}.", _SEND) from None
-    if isinstance(given, dict) and set(given) == {"rows"} and isinstance(given["rows"], list):
-        if not 0 < len(given["rows"]) <= MOST_ROWS:
-            raise Reply(400, f"rows holds {len(given['rows'])} rows (accepted: 1 to {MOST_ROWS}).")
-        return given["rows"], False
-    if not isinstance(given, dict):
-        raise Reply(400, f"the body is {shown(given)}, not an object.", _SEND)
-    return [given], True
-
-
-_SEND = 'Send {"field": value, …} or {"rows": [{…}, …]}.'

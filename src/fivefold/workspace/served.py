@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import shutil
-import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -94,13 +95,7 @@ def served(workspace: Workspace, version: Version) -> Served:
     udfs = {n.name: n.function for n in workspace.project.of(Udf.kind) if isinstance(n, Udf)}
     model = revive(info["closure"], udfs)[f"{Model.kind}:{version.model}"]
     assert isinstance(model, Model)
-    folder = package_folder(workspace, version)
-    try:
-        loaded = load(folder, trust_pickle=model.trust_pickle)
-    except (Invalid, NotFound):
-        _set_aside(folder)
-        loaded = load(package_folder(workspace, version), trust_pickle=model.trust_pickle)
-    return Served(version, model, meaning(workspace, version), loaded)
+    return Served(version, model, meaning(workspace, version), _loaded(workspace, version, model.trust_pickle))
 
 
 def meaning(workspace: Workspace, version: Version) -> Meaning:
@@ -116,8 +111,32 @@ def package_folder(workspace: Workspace, version: Version) -> Path:
     """The version's package on this machine, fetched if it is not there."""
     folder = workspace.state / "packages" / version.artifact
     if not folder.is_dir():
-        fetch_tree(workspace.artifacts, version.artifact, folder)
+        with _alone(folder.parent):
+            fetch_tree(workspace.artifacts, version.artifact, folder)
     return folder
+
+
+def _loaded(workspace: Workspace, version: Version, trust_pickle: bool) -> LoadedModel:
+    try:
+        return load(package_folder(workspace, version), trust_pickle=trust_pickle)
+    except (Invalid, NotFound, OSError):
+        folder = workspace.state / "packages" / version.artifact
+        with _alone(folder.parent):
+            try:
+                return load(folder, trust_pickle=trust_pickle)  # another process may have mended it
+            except (Invalid, NotFound, OSError):
+                shutil.rmtree(folder, ignore_errors=True)
+            fetch_tree(workspace.artifacts, version.artifact, folder)
+            return load(folder, trust_pickle=trust_pickle)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Nobody else on this machine fetches packages meanwhile; a killed process keeps nobody out (flock(2))."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def require_current(workspace: Workspace, used: Served, *sources: str) -> None:
@@ -155,13 +174,3 @@ def require_applied(workspace: Workspace, refs: list[str]) -> None:
             f"the project file has changes that are not applied: {', '.join(stale)}.",
             hint="Run `fivefold plan`, then `fivefold apply`.",
         )
-
-
-def _set_aside(folder: Path) -> None:
-    """Remove a damaged folder in one step, so that nobody finds half of it."""
-    aside = folder.with_name(f".{uuid.uuid4().hex}.damaged")
-    try:
-        folder.rename(aside)
-    except FileNotFoundError:
-        return  # another process was faster
-    shutil.rmtree(aside, ignore_errors=True)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -39,6 +39,7 @@ def by_hand(row: np.ndarray) -> float:
     arrays(float, (5, 1), elements=st.sampled_from([0.0, 1.0, 2.0, float("nan")])),
     arrays(float, (5, 1), elements=st.floats(-1e6, 1e6) | st.just(float("nan"))),
 )
+@settings(deadline=None)
 def test_a_score_is_the_sum_from_left_to_right(a: np.ndarray, kind: np.ndarray, c: np.ndarray) -> None:
     x = np.hstack([a, kind, c])
     number = Linear(MODEL.columns, MODEL.weights, "regression")

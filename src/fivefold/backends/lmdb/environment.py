@@ -26,6 +26,7 @@ class Environment:
         # a reader that was killed would keep its slot, and keep old pages from being used again
         self._env.reader_check()
         self._inside = 0
+        self._resizing = 0
         self._changed = threading.Condition()
         self.owners = 0
 
@@ -38,6 +39,9 @@ class Environment:
     def used(self) -> Iterator[Any]:
         """The LMDB environment for one transaction, during which it is not resized."""
         with self._changed:
+            # those who come now wait, else a resize would wait for ever where there is always somebody inside
+            while self._resizing:
+                self._changed.wait()
             self._inside += 1
         try:
             yield self._env
@@ -50,9 +54,14 @@ class Environment:
     def resize(self, size: int) -> None:
         """Give the map another size, 0 for the one another process gave it, once no transaction is under way."""
         with self._changed:
-            self._changed.wait_for(lambda: not self._inside)
-            if size == 0 or size > self.size:
-                self._env.set_mapsize(size)
+            self._resizing += 1
+            try:
+                self._changed.wait_for(lambda: not self._inside)
+                if size == 0 or size > self.size:
+                    self._env.set_mapsize(size)
+            finally:
+                self._resizing -= 1
+                self._changed.notify_all()
 
     def release(self) -> None:
         """One owner fewer; the last one closes it."""

@@ -32,6 +32,12 @@ def fit(data: Data, learner: Learner) -> Fitted:
                 f"{type(estimator).__name__} takes no nulls, but there are some in {', '.join(empty[:6])}.",
                 hint="Put a SimpleImputer before it in a Pipeline, or derive the features with coalesce().",
             ) from None
+        bare = ", ".join([n for i, n in enumerate(data.names) if np.isnan(data.x[:, i]).all()][:6])
+        if bare:
+            raise Invalid(
+                f"{type(estimator).__name__} refused to train, and {bare} has no value: {first_line(e)}.",
+                hint="Leave out features that are always null.",
+            ) from None
         raise Invalid(
             f"{type(estimator).__name__} refused to train: {first_line(e)}.",
             hint="Check the learner's parameters.",

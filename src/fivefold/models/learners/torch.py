@@ -18,6 +18,8 @@ from fivefold.models.learners.parameters import number, require_known, whole
 DEFAULTS: dict[str, float] = {"epochs": 5, "batch_size": 1024, "lr": 1e-3, "weight_decay": 0.0}
 FARTHEST = 1e6
 """Standard deviations beyond which a value counts as this far: the module then gives numbers."""
+LARGEST = 1e18
+"""What is squared must fit into a float32."""
 
 
 def fit(data: Data, learner: Learner) -> Fitted:
@@ -38,6 +40,11 @@ def fit(data: Data, learner: Learner) -> Fitted:
     }
     if data.task == "ranking":
         raise Invalid("the learner torch does not rank.", hint="Use lightgbm or xgboost.")
+    if too_large := [n for n, v in zip(data.names, np.fmax.reduce(np.abs(data.x)), strict=True) if v > LARGEST]:
+        raise Invalid(
+            f"torch refused to train: values of {', '.join(too_large[:6])} are too large, beyond {LARGEST:g}.",
+            hint="Derive a bound or a logarithm from them.",
+        )
     before = torch.get_num_threads()
     torch.set_num_threads(data.threads)
     try:

@@ -58,6 +58,8 @@ def fit(data: Data, learner: Learner) -> Fitted:
         booster = xgb.train(params, train, num_boost_round=rounds)
     except (xgb.core.XGBoostError, TypeError, ValueError) as e:
         said = re.sub(r"^\[[\d:]+\] \S+: ", "", first_line(e))
+        if culprit := next((n for n, v in given.items() if not _readable(xgb, n, v)), None):
+            said = f"{culprit}={given[culprit]!r}: {said}"
         raise Invalid(
             f"XGBoost refused to train: {said}.", hint="Check the learner's parameters and the values of features."
         ) from None
@@ -71,6 +73,14 @@ def fit(data: Data, learner: Learner) -> Fitted:
         {**params, "n_estimators": rounds},
         lambda: xgboost_to_onnx(booster, data.x.shape[1], data.task),
     )
+
+
+def _readable(xgb: Any, name: str, value: object) -> bool:
+    try:
+        xgb.Booster({name: value, "verbosity": 0}).save_config()
+    except (xgb.core.XGBoostError, TypeError, ValueError):
+        return False
+    return True
 
 
 def _settings(config: Any) -> Iterator[str]:

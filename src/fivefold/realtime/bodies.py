@@ -1,0 +1,83 @@
+"""What a request brings, bounded in size and time before it is looked at."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from fivefold.features.fields import shown
+
+MOST_BYTES = 8 << 20
+MOST_ROWS = 10_000
+BODY_SECONDS = 10.0
+"""How long a request may take to send its body."""
+
+CLOSE = (b"connection", b"close")
+
+Receive = Callable[[], Awaitable[Mapping[str, Any]]]
+
+_decode = msgspec.json.Decoder().decode
+_SEND = 'Send {"field": value, …} or {"rows": [{…}, …]}.'
+
+
+class Reply(Exception):
+    """An error answer: status, message, and how to mend it."""
+
+    def __init__(
+        self, status: int, message: str, hint: str = "", headers: tuple[tuple[bytes, bytes], ...] = ()
+    ) -> None:
+        super().__init__(message)
+        self.status, self.message, self.hint, self.headers = status, message, hint, headers
+
+
+async def read_body(headers: Mapping[bytes, bytes], receive: Receive, seconds: float) -> bytes:
+    """The whole body, which must arrive within `seconds`. Raises Reply for one that is too long, too slow or cut."""
+    stated = headers.get(b"content-length", b"0")
+    if not stated.isdigit() or int(stated) > MOST_BYTES:
+        raise Reply(
+            413,
+            f"the body has {shown(stated.decode('latin-1'))} bytes (accepted: {MOST_BYTES}).",
+            "Send fewer rows at once.",
+            (CLOSE,),
+        )
+    try:
+        async with asyncio.timeout(seconds):
+            return await _received(receive)
+    except TimeoutError:
+        raise Reply(408, f"the body did not arrive within {seconds:g} s.", "Send it at once.", (CLOSE,)) from None
+
+
+async def _received(receive: Receive) -> bytes:
+    pieces: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise Reply(400, "the client went away.")
+        pieces.append(message.get("body", b""))
+        size += len(pieces[-1])
+        if size > MOST_BYTES:
+            raise Reply(413, f"the body has more than {MOST_BYTES} bytes.", "Send fewer rows at once.", (CLOSE,))
+        if not message.get("more_body"):
+            return b"".join(pieces)
+
+
+def read_rows(body: bytes) -> tuple[list[Any], bool]:
+    """The rows of a request, and whether it is a single one. Of a key that is there twice the last value counts.
+
+    Raises Reply for what is no JSON, is no object, or has too many rows.
+    """
+    try:
+        given = _decode(body)
+    except (ValueError, RecursionError) as e:
+        raise Reply(400, f"the body is not JSON: {e}.", _SEND) from None
+    if isinstance(given, dict) and set(given) == {"rows"} and isinstance(given["rows"], list):
+        if not 0 < len(given["rows"]) <= MOST_ROWS:
+            raise Reply(400, f"rows holds {len(given['rows'])} rows (accepted: 1 to {MOST_ROWS}).")
+        return given["rows"], False
+    if not isinstance(given, dict):
+        raise Reply(400, f"the body is {shown(given)}, not an object.", _SEND)
+    return [given], True
