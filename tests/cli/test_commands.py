@@ -149,7 +149,7 @@ def test_interrupting_says_how_to_go_on(tmp_path: Path) -> None:
     data.write_text("\n".join([head, *(r.replace(r.split(",")[0], str(i), 1) for i, r in enumerate(rows * 500))]) + "\n")
     with subprocess.Popen([sys.executable, "-m", "fivefold.cli.main", "apply"], cwd=tmp_path / "p",
                           stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as running:
-        time.sleep(1.2)
+        time.sleep(2.5)
         running.send_signal(signal.SIGINT)
         assert running.stderr is not None
         said = running.stderr.read()

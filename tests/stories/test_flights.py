@@ -13,6 +13,10 @@ import pyarrow.dataset as ds
 import pytest
 
 
+# one worker runs them all: they tell one story of one project
+pytestmark = pytest.mark.xdist_group("flights")
+
+
 def fivefold(*words: str, cwd: Path) -> str:
     done = subprocess.run([sys.executable, "-m", "fivefold.cli.main", *words], cwd=cwd, capture_output=True, text=True,
                           env={**os.environ, "COLUMNS": "200"})
@@ -30,7 +34,8 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def state_of(folder: Path) -> dict[str, tuple[int, int]]:
     """Every file of a project but the database's own, with size and time of change."""
     return {str(p.relative_to(folder)): (p.stat().st_size, p.stat().st_mtime_ns) for p in folder.rglob("*")
-            if p.is_file() and not p.name.startswith("catalog.db") and "__pycache__" not in p.parts and p.suffix != ".mdb"}
+            if p.is_file() and not p.name.startswith("catalog.db") and "__pycache__" not in p.parts and p.suffix != ".mdb"
+            and p.name != ".lock"}
 
 
 def test_the_report_has_its_figures(demo: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -55,13 +55,14 @@ def run() -> None:
         signal.signal(signal.SIGINT, _interrupt)
         app(standalone_mode=True)
     except FivefoldError as e:
+        if _interrupts:  # a library may tell of Ctrl-C as an error of its own
+            _end_interrupted()
         if debug:
             raise
         print(_told(e), file=sys.stderr)
         sys.exit(1)
     except _Interrupted:
-        print("interrupted; run the same command again to go on.", file=sys.stderr)
-        sys.exit(130)
+        _end_interrupted()
     except BrokenPipeError:
         sys.exit(0)
 
@@ -70,8 +71,17 @@ class _Interrupted(BaseException):
     """Ctrl-C, in a class of its own: typer would take a KeyboardInterrupt for itself and say no more than Aborted."""
 
 
+_interrupts: list[int] = []
+
+
 def _interrupt(number: int, frame: object) -> None:
+    _interrupts.append(number)
     raise _Interrupted
+
+
+def _end_interrupted() -> NoReturn:
+    print("interrupted; run the same command again to go on.", file=sys.stderr)
+    sys.exit(130)
 
 
 def _told(error: FivefoldError) -> str:
