@@ -35,17 +35,20 @@ def test_one_process_can_open_a_store_twice(tmp_path: Path) -> None:
     assert Lmdb(f"lmdb:{tmp_path}/o").get([("v", b"k")]) == [b"1"]
 
 
-def test_readers_that_were_killed_do_not_use_up_the_slots(tmp_path: Path) -> None:
-    Lmdb(f"lmdb:{tmp_path}").close()
-    for _ in range(3):
-        with subprocess.Popen([sys.executable, "-c", READER, str(tmp_path)], stdout=subprocess.PIPE) as reader:
-            assert reader.stdout is not None
-            reader.stdout.readline()
-            os.kill(reader.pid, signal.SIGKILL)
-    env = opened(tmp_path)
+def test_a_reader_that_was_killed_is_forgotten_by_the_next_writer(tmp_path: Path) -> None:
+    store, env = Lmdb(f"lmdb:{tmp_path}"), opened(tmp_path)
+    store.replace("v", [(b"k", b"1")], b"m")
+    with subprocess.Popen([sys.executable, "-c", READER, str(tmp_path)], stdout=subprocess.PIPE) as reader:
+        assert reader.stdout is not None
+        reader.stdout.readline()
+        os.kill(reader.pid, signal.SIGKILL)
     with env.used() as inner:
-        assert inner.readers() == "(no active readers)\n"
+        assert str(reader.pid) in inner.readers()
+    store.replace("v", [(b"k", b"2")], b"m")
+    with env.used() as inner:
+        assert str(reader.pid) not in inner.readers()
     env.release()
+    store.close()
 
 
 def test_the_map_grows_while_others_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -83,3 +83,13 @@ def test_without_materialised_features_it_answers_and_warns(shop: Any, row: dict
     assert found["rows"][0]["warnings"] == ["no values of the feature view 'spending' have been materialised"]
     assert found["rows"][0]["features"]["spending.last_amount"]["status"] == "absent"
     assert about["endpoints"]["returned"]["materialized"] == {"spending": None}
+
+
+def test_a_row_that_the_model_cannot_take_fails_alone(shop: Any, row: dict[str, Any]) -> None:
+    shop.edit('ff.Request("amount", float)', 'ff.Request("amount", float), ff.Request("order_id", int)')
+    shop.release()
+    with shop.app() as asker:
+        status, found = asker.ask({"rows": [{**row, "order_id": n} for n in (1, 2**53 + 1, 2**53, None)]})
+    assert status == 200
+    assert [("prediction" in a, a.get("error", {}).get("message", "")[:42]) for a in found["rows"]] == [
+        (True, ""), (False, "the feature 'order_id' is 9007199254740993"), (True, ""), (True, "")]

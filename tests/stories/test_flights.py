@@ -12,7 +12,6 @@ from typing import Any
 import pyarrow.dataset as ds
 import pytest
 
-
 # one worker runs them all: they tell one story of one project
 pytestmark = pytest.mark.xdist_group("flights")
 
@@ -82,10 +81,13 @@ def test_a_changed_window_is_planned_applied_and_trained_as_another_version(demo
     assert "version 1" in fivefold("list", "runs", "--json", cwd=demo)
 
 
-def test_new_flights_are_one_new_partition(demo: Path) -> None:
+def test_new_flights_are_one_new_partition(demo: Path, tmp_path: Path) -> None:
     from fivefold.demo.flights import write_data
 
-    write_data(demo / "data", (8,))
+    write_data(tmp_path, (8,))
+    (tmp_path / "flights" / "2013-08.csv").rename(demo / "data" / "flights" / "2013-08.csv")
+    planned: Any = json.loads(fivefold("plan", "--json", cwd=demo))
+    assert planned["data"] == [{"ref": "table:raw_flights", "new": 1, "gone": 0}]
     outcome: Any = json.loads(fivefold("apply", "--json", cwd=demo))
     new = {s["ref"]: s["new_parts"] for s in outcome["sources"]}
     assert new["table:raw_flights"] == new["view:flights"] == new["view:landings"] == 1

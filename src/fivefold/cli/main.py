@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 
@@ -51,18 +51,25 @@ def run() -> None:
     debug = DEBUG in sys.argv
     if debug:
         sys.argv.remove(DEBUG)
+    signal.signal(signal.SIGINT, _interrupt)
     try:
-        signal.signal(signal.SIGINT, _interrupt)
+        _run_command(debug)
+    except BaseException:
+        if not _interrupts:
+            raise
+        # whatever a library made of it, it was Ctrl-C
+        print("interrupted; run the same command again to go on.", file=sys.stderr)
+        sys.exit(130)
+
+
+def _run_command(debug: bool) -> None:
+    try:
         app(standalone_mode=True)
     except FivefoldError as e:
-        if _interrupts:  # a library may tell of Ctrl-C as an error of its own
-            _end_interrupted()
-        if debug:
+        if debug or _interrupts:
             raise
         print(_told(e), file=sys.stderr)
         sys.exit(1)
-    except _Interrupted:
-        _end_interrupted()
     except BrokenPipeError:
         sys.exit(0)
 
@@ -77,11 +84,6 @@ _interrupts: list[int] = []
 def _interrupt(number: int, frame: object) -> None:
     _interrupts.append(number)
     raise _Interrupted
-
-
-def _end_interrupted() -> NoReturn:
-    print("interrupted; run the same command again to go on.", file=sys.stderr)
-    sys.exit(130)
 
 
 def _told(error: FivefoldError) -> str:

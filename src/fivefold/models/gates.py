@@ -106,7 +106,9 @@ def _decide(
         else:
             d = improvement(task, gate.metric, y, champion, p, groups=groups, seed=seed)
             holds = d.low >= gate.by if gate.by else d.low > 0
-            said = f"{gate.metric}{where} is {'better' if d.value >= 0 else 'worse'} than version {against} by {_shown(d)}"
+            said = (
+                f"{gate.metric}{where} is {'better' if d.value >= 0 else 'worse'} than version {against} by {_shown(d)}"
+            )
             if not holds:
                 said += f", where the lower end must be {f'at least {gate.by:g}' if gate.by else 'above 0'}"
             out.append(Decision(plain, bool(holds), said, d.value, d.low, d.high, against))

@@ -23,8 +23,6 @@ class Environment:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._env: Any = lmdb.open(str(path), map_size=FIRST_SIZE, max_readers=READERS)
-        # a reader that was killed would keep its slot, and keep old pages from being used again
-        self._env.reader_check()
         self._inside = 0
         self._resizing = 0
         self._changed = threading.Condition()

@@ -48,6 +48,8 @@ class Lmdb:
                         f"a key of the view {view!r} has {len(key)} bytes (accepted: 1 to {longest}).",
                         hint="Use a shorter entity key.",
                     )
+            # a reader that was killed keeps its slot, and old pages from being used again, until somebody looks
+            env.reader_check()
             with env.begin(write=True) as transaction:
                 self._clear(transaction, prefix)
                 cursor = transaction.cursor()
