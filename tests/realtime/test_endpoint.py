@@ -37,6 +37,20 @@ def test_a_promotion_is_used_from_the_next_refresh_on_and_a_rollback_too(shop: A
         assert asker.ask(row)[1]["version"] == 1
 
 
+def test_a_champion_whose_features_are_not_there_yet_waits_for_them(shop: Any, row: dict[str, Any]) -> None:
+    with shop.app() as asker:
+        live = asker.live["returned"]
+        shop.edit('ff.count(over="30d")', 'ff.count(over="30d"), ff.max("amount", over="30d")')
+        assert shop.release() == 2
+        live.refresh()
+        assert asker.ask(row)[1]["version"] == 1
+        assert "fivefold materialize" in str(live.trouble)
+        shop.materialise()
+        live._failed = None  # as when it is time to try again
+        live.refresh()
+        assert asker.ask(row)[1]["version"] == 2
+
+
 def test_a_champion_that_cannot_be_loaded_leaves_the_old_one_and_is_named(shop: Any, row: dict[str, Any]) -> None:
     with shop.app() as asker:
         before = asker.ask(row)[1]["rows"][0]["prediction"]

@@ -119,7 +119,9 @@ def _folder(workspace: Workspace, job: BatchJob) -> Path:
         raise Invalid(
             f"{job.ref}: predictions are published to folders, not to {url!r}.", hint="Give the table a path."
         )
-    folder = workspace.root / url.removeprefix("file://").removeprefix("files:")
+    # environments share nothing: only dev publishes to the declared path itself, unless fivefold.toml names another
+    own = workspace.env.name == "dev" or job.into.name in workspace.env.tables
+    folder = (workspace.root if own else workspace.state) / url.removeprefix("file://").removeprefix("files:")
     # the folder itself may be a link (to what is published), its parents are taken as they are
     return folder.parent.resolve() / folder.name
 

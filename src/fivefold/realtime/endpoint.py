@@ -10,10 +10,11 @@ from typing import Any
 
 import msgspec
 
-from fivefold.core.errors import FivefoldError, Invalid, Unavailable
+from fivefold.core.errors import FivefoldError, Invalid, NotFound, Unavailable
 from fivefold.core.time import iso
 from fivefold.core.uses import Endpoint
 from fivefold.features.lookup import Vector
+from fivefold.features.materialise import mark_of
 from fivefold.ports.online import OnlineStore
 from fivefold.realtime.answering import Answering
 from fivefold.realtime.prediction_log import PredictionLog
@@ -95,12 +96,26 @@ class Live:
             if held is None or (self._using is not None and self._using.served.version.number == held):
                 self.trouble = None
             elif self._failed is None or self._failed[0] != held or time.monotonic() > self._failed[1]:
-                self._using = Answering(champion(self._workspace, self._model))
+                self._using = self._ready(Answering(champion(self._workspace, self._model)))
                 self.trouble = self._failed = None
         except FivefoldError as e:
             self._note(e, held)
         except Exception as e:  # a library may raise anything over a damaged model
             self._note(Invalid(f"{self._model}@{held} cannot be loaded: {type(e).__name__}: {e}."), held)
+
+    def _ready(self, new: Answering) -> Answering:
+        """The new version, unless it would answer without features that the one in use has. Raises NotFound then."""
+        if self._using is not None and not self._missing(self._using) and (missing := self._missing(new)):
+            raise NotFound(
+                f"{self._model}@{new.served.version.number} is champion, but the online store holds no values of "
+                f"{', '.join(missing)} as it means them: version {self._using.served.version.number} goes on answering.",
+                hint="Run `fivefold materialize`; it is picked up by itself.",
+            )
+        return new
+
+    def _missing(self, answering: Answering) -> list[str]:
+        served = answering.served
+        return [v.name for v in served.views if mark_of(self._store, served.online_name(v)) is None]
 
     def _note(self, trouble: FivefoldError, held: int | None) -> None:
         self.trouble = trouble
