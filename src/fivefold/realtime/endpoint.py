@@ -108,7 +108,7 @@ class Live:
         if self._using is not None and not self._missing(self._using) and (missing := self._missing(new)):
             raise NotFound(
                 f"{self._model}@{new.served.version.number} is champion, but the online store holds no values of "
-                f"{', '.join(missing)} as it means them: version {self._using.served.version.number} goes on answering.",
+                f"{', '.join(missing)} as it means them: version {self._using.served.version.number} goes on.",
                 hint="Run `fivefold materialize`; it is picked up by itself.",
             )
         return new
