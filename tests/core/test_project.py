@@ -36,6 +36,7 @@ def test_a_change_upstream_changes_the_meaning_but_not_the_definition() -> None:
     assert a.closure_digests["view:v"] != b.closure_digests["view:v"]
     assert a.closure_digests["table:other"] == b.closure_digests["table:other"]
     assert a.downstream(["table:t"]) == ["view:v"]
+    assert a.closure(["view:v"]) == ["table:t", "view:v"]
 
 
 @pytest.mark.parametrize(("sql", "message"), [

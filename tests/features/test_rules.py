@@ -185,3 +185,8 @@ def test_the_newest_time_seen_is_told_even_where_the_value_is_null() -> None:
         found = as_of(spine, "at", [plan], connection=connection, event_times=True)
     assert found.column("last_x__time").cast(pa.int64()).to_pylist() == [None, 3]
     assert found.column("last_x").to_pylist() == [None, None]
+
+
+def test_tied_rows_without_any_text_have_a_null_as_first_and_last() -> None:
+    nothing: dict[str, list[Any]] = {"t": [1, 1, 1], "x": pa.array([None, None, None], pa.string())}  # type: ignore[dict-item]
+    assert ask(nothing, [5], of("last", kind=TEXT), of("first", kind=TEXT)) == [(None, None)]

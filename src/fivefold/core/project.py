@@ -58,6 +58,14 @@ class Project(msgspec.Struct, frozen=True, eq=False, dict=True):
                 found.append(ref)
         return found
 
+    def closure(self, refs: Iterable[str]) -> list[str]:
+        """These declarations and everything they stand on, in order of the graph."""
+        wanted = set(refs)
+        for candidate in reversed(list(self.nouns)):
+            if candidate in wanted:
+                wanted.update(self.upstream[candidate])
+        return [ref for ref in self.nouns if ref in wanted]
+
     @property
     def digest(self) -> str:
         return digest("project", {ref: noun_digest(n) for ref, n in self.nouns.items()})

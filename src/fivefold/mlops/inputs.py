@@ -9,12 +9,12 @@ import msgspec
 
 import fivefold
 from fivefold.core.canonical import Json, digest
-from fivefold.core.errors import Conflict
 from fivefold.core.features import chosen
 from fivefold.core.learning import Model
 from fivefold.core.noun import noun_digest
 from fivefold.core.sources import rows_of
 from fivefold.workspace import Workspace
+from fivefold.workspace.applied import require_applied
 
 ALWAYS = ("numpy", "pyarrow", "duckdb", "sqlglot")
 LIBRARIES = {
@@ -33,8 +33,8 @@ def version_inputs(workspace: Workspace, model: Model) -> dict[str, Json]:
 
     Raises Conflict when the project file has changes to the model, or to what it stands on, that are not applied.
     """
-    refs = closure(workspace, model.ref)
-    require_applied(workspace, refs)
+    require_applied(workspace, [model.ref])
+    refs = workspace.project.closure([model.ref])
     sources = [ref.split(":", 1)[1] for ref in refs if ref.startswith(("table:", "view:"))]
     scales = workspace.scales()
     return {
@@ -58,32 +58,6 @@ def meaning(workspace: Workspace, model: Model) -> str:
         "segments": sorted({g.segment for g in model.gates if g.segment}),
         "upstream": {up: digests[up] for up in workspace.project.upstream[model.ref]},
     })
-
-
-def closure(workspace: Workspace, ref: str) -> list[str]:
-    """A declaration and everything it stands on, in order of the graph."""
-    wanted = {ref}
-    for candidate in reversed(list(workspace.project.nouns)):
-        if candidate in wanted:
-            wanted.update(workspace.project.upstream[candidate])
-    return [r for r in workspace.project.nouns if r in wanted]
-
-
-def require_applied(workspace: Workspace, refs: list[str]) -> None:
-    """Raise Conflict when any of these declarations differs from what is applied."""
-    applied = workspace.catalog.definitions.applied()
-    stale = [
-        ref
-        for ref in refs
-        if (held := applied.get((workspace.project.nouns[ref].kind, workspace.project.nouns[ref].name))) is None
-        or held.digest != noun_digest(workspace.project.nouns[ref])
-    ]
-    if stale:
-        raise Conflict(
-            f"the project file has changes that are not applied: {', '.join(stale[:6])}"
-            f"{' …' if len(stale) > 6 else ''}.",
-            hint="Run `fivefold plan`, then `fivefold apply`.",
-        )
 
 
 def environment_lock(learner: str) -> dict[str, str]:

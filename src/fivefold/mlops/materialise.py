@@ -19,7 +19,8 @@ from fivefold.features.materialise import Materialised, materialise
 from fivefold.flow.steps import steps_of
 from fivefold.ports.online import OnlineStore
 from fivefold.workspace import Workspace
-from fivefold.workspace.served import CHAMPION, Meaning, meaning, online_name, require_applied
+from fivefold.workspace.applied import require_applied
+from fivefold.workspace.served import CHAMPION, Meaning, meaning, online_name
 
 Progress = Callable[[str, int, int], None]
 

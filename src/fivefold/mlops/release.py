@@ -11,10 +11,10 @@ from fivefold.catalog.versions import Version
 from fivefold.core.errors import Conflict, Invalid, NotFound
 from fivefold.core.learning import Model
 from fivefold.core.time import iso
-from fivefold.mlops.inputs import closure, require_applied
 from fivefold.mlops.judge import Verdict, judge_version
 from fivefold.ports.copies import copy_blob, copy_tree
 from fivefold.workspace import Workspace
+from fivefold.workspace.applied import require_applied
 
 CHAMPION = "champion"
 ROLLBACK = "rollback from version "
@@ -70,7 +70,7 @@ def promote(workspace: Workspace, version: Version, *, verdict: Verdict | None =
         )
     if workspace.catalog.definitions.revision():
         # gates that were only written down decide nothing
-        require_applied(workspace, closure(workspace, f"{Model.kind}:{version.model}"))
+        require_applied(workspace, [f"{Model.kind}:{version.model}"])
     verdict = verdict or judge_version(workspace, version, held)
     if version.run_id is not None:
         workspace.catalog.runs.log(version.run_id, tags=verdict.tags())

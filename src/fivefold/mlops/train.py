@@ -22,7 +22,7 @@ from fivefold.core.types import Schema, Type
 from fivefold.data.parts import atomically
 from fivefold.flow.steps import Steps, steps_of
 from fivefold.mlops.fitting import fit_and_package
-from fivefold.mlops.inputs import closure, read_by, version_inputs
+from fivefold.mlops.inputs import read_by, version_inputs
 from fivefold.mlops.training_rows import TrainingRows, training_rows
 from fivefold.workspace import Workspace
 
@@ -138,7 +138,7 @@ def _steps(
             "seconds": seconds,
             "judged_on": made["judged_on"],
             "inputs": inputs,
-            "closure": {ref: definition(workspace.project.nouns[ref]) for ref in closure(workspace, model.ref)},
+            "closure": {r: definition(workspace.project.nouns[r]) for r in workspace.project.closure([model.ref])},
             "schemas": {n: {c: k.value for c, k in schemas[n].items()} for n in read_by(model)},
         },
     )

@@ -15,13 +15,13 @@ from fivefold.catalog.versions import Version
 from fivefold.core.errors import Conflict, Invalid, NotFound
 from fivefold.core.features import FeatureView, Udf
 from fivefold.core.learning import Model
-from fivefold.core.noun import noun_digest
 from fivefold.core.project import Project
 from fivefold.core.revive import revive
 from fivefold.core.sources import rows_of
 from fivefold.core.types import Schema, Type
 from fivefold.models.package import LoadedModel, load
 from fivefold.ports.trees import fetch_tree
+from fivefold.workspace.applied import require_applied
 from fivefold.workspace.workspace import Workspace
 
 CHAMPION = "champion"
@@ -154,23 +154,3 @@ def require_current(workspace: Workspace, used: Served, *sources: str) -> None:
             hint=f"Run `fivefold train {used.version.model}` and promote the new version.",
         )
     require_applied(workspace, [*read, *(n.ref for n in project.of("table", "view") if n.name in sources)])
-
-
-def require_applied(workspace: Workspace, refs: list[str]) -> None:
-    """Raise Conflict when these declarations, or what they stand on, differ from what is applied."""
-    project, applied = workspace.project, workspace.catalog.definitions.applied()
-    wanted = set(refs)
-    for candidate in reversed(list(project.nouns)):
-        if candidate in wanted:
-            wanted.update(project.upstream[candidate])
-    stale = [
-        ref
-        for ref, noun in project.nouns.items()
-        if ref in wanted
-        and ((held := applied.get((noun.kind, noun.name))) is None or held.digest != noun_digest(noun))
-    ]
-    if stale:
-        raise Conflict(
-            f"the project file has changes that are not applied: {', '.join(stale)}.",
-            hint="Run `fivefold plan`, then `fivefold apply`.",
-        )

@@ -58,7 +58,7 @@ def column(array: pa.Array, kind: Type) -> Column:
 
 def sortable(given: Column) -> Array:
     """Numbers that compare as the values do: numbers by size, false before true, texts by their UTF-8 bytes."""
-    if given.texts is None:
+    if given.texts is None or not len(given.texts):
         return given.values
     used, inverse = np.unique(given.values, return_inverse=True)
     return text_ranks(given.texts.take(pa.array(used)))[inverse]
