@@ -45,6 +45,12 @@ def test_columns_come_in_order_of_first_use_and_once() -> None:
     assert parse(text, COLUMNS).columns == columns_used(text) == ("b", "x", "wind dir", "i")
 
 
+@pytest.mark.parametrize("written", ["-(-0.0)", "- - 0.0", "-(-0)", "coalesce(x, -(-(-0.0)))", "-(-5)", "-(-5.5)"])
+def test_negated_numbers_keep_their_text_when_read_again(written: str) -> None:
+    once = parse(written, {"x": Type.FLOAT64})
+    assert parse(once.text, {"x": Type.FLOAT64}) == once
+
+
 def test_a_feature_can_be_named_with_its_view() -> None:
     expression = parse("weather.last_temp * 2", {"weather.last_temp": Type.FLOAT64, "last_temp": Type.FLOAT64})
     assert expression.columns == ("weather.last_temp",)

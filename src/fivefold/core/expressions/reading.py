@@ -96,7 +96,10 @@ class Reader:
             inner = inner.this
         if isinstance(inner, exp.Literal) and not inner.is_string:
             return constant(inner, "-")
-        return choose("negate", OPERATORS["negate"], [self.read(inner, depth)])
+        operand = self.read(inner, depth)
+        if isinstance(operand, Literal) and operand.value == 0 and operand.type in (Type.INT64, Type.FLOAT64):
+            return operand  # zero has no sign: written with one it would be read as another tree
+        return choose("negate", OPERATORS["negate"], [operand])
 
     def negation(self, tree: exp.Expr, depth: int) -> Node:
         return self.denied(self.read(tree.this, depth), True)
