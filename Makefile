@@ -31,7 +31,7 @@ test: $(VENV)/.all ## every test that belongs to a change
 	$(BIN)/python -m pytest -n 2 --dist loadgroup -m 'not long' $(ARGS)
 
 test-long: $(VENV)/.all ## the longer ones as well
-	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+	FIVEFOLD_EXAMPLES=explore $(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
 
 lint: $(VENV)/.all ## ruff, mypy strict, and the arrows between the rooms
 	$(BIN)/ruff check src tests benchmarks
