@@ -33,7 +33,8 @@ def _metrics(facts: dict[str, Any]) -> str:
             m = facts["metrics"][name][metric]
             axis.barh(-i, m["value"], color=colour, height=0.62)
             axis.plot([m["low"], m["high"]], [-i, -i], color=INK, linewidth=1.2)
-            axis.text(m["high"], -i, f"  {m['value']:.3f}", va="center", fontsize=8, color=INK)
+            axis.annotate(f"{m['value']:.3f}", (m["high"], -i), (5, 0), textcoords="offset points", va="center",
+                          fontsize=8, color=INK)
         better = "less" if metric in ("logloss", "brier") else "more"
         axis.set_title(f"{metric}: {better} is better", fontsize=9, loc="left", color=INK)
         axis.set_yticks([0, -1, -2], names, fontsize=8.5)
