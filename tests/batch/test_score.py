@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import msgspec
 import pyarrow.parquet as pq
 import pytest
 
+from fivefold.batch.score import _folder
 from fivefold.core.errors import Conflict, Invalid, NotFound
 from fivefold.features.frame import frame
 from fivefold.mlops.materialise import materialise_views
@@ -222,3 +224,14 @@ def test_the_command_line_says_what_came_of_it(shop: Any) -> None:
     second = shop.process(program, "score", "job")
     assert second.stdout == (
         f"job was published from the same inputs already: 100 rows in {shop.scores}.\n")
+
+
+def test_another_environment_publishes_to_a_place_of_its_own(shop: Any) -> None:
+    with shop.open() as dev:
+        (job,) = dev.project.of("batch_job")
+        elsewhere = msgspec.structs.replace(dev.env, name="prod", state=".fivefold/env-prod")
+        prod = msgspec.structs.replace(dev, env=elsewhere)
+        assert _folder(dev, job) == dev.root.resolve() / job.into.url
+        assert _folder(prod, job) == prod.state.resolve() / job.into.url
+        named = msgspec.structs.replace(elsewhere, tables={job.into.name: "shared/scores"})
+        assert _folder(msgspec.structs.replace(dev, env=named), job) == dev.root.resolve() / "shared" / "scores"
