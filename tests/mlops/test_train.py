@@ -195,3 +195,20 @@ def test_a_killed_training_goes_on_and_ends_in_the_same_version(shop, make_shop,
         (run,) = w.catalog.search.runs().runs
         assert (run.id, run.status) == (version.run_id, "finished")
     assert version.artifact == whole.train().version.artifact
+
+
+def test_an_interrupted_training_goes_on_in_the_same_run(shop, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
+    from fivefold.mlops import train as module
+
+    def interrupted(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    shop.apply()
+    with monkeypatch.context() as patched:
+        patched.setattr(module, "fit_and_package", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            shop.train()
+    version = shop.train().version
+    with shop.open() as w:
+        (run,) = w.catalog.search.runs().runs
+        assert (run.id, run.status) == (version.run_id, "finished")
