@@ -194,7 +194,9 @@ def test_of_equally_frequent_values_the_least_comes_first() -> None:
     assert ask({"t": t, "x": [float("inf"), -0.0, 1e-320]}, [9], top(1, FLOAT), top(3, FLOAT)) == [(0.0, float("inf"))]
     assert ask({"t": t[:2], "x": [True, False]}, [9], top(1, BOOL), top(2, BOOL), top(3, BOOL)) == [(False, True, None)]
     # by UTF-8 bytes, as everywhere
-    assert ask({"t": t, "x": ["\uffee", "𝄞", "Z"]}, [9], top(1, TEXT), top(2, TEXT), top(3, TEXT)) == [("Z", "\uffee", "𝄞")]
+    assert ask({"t": t, "x": ["\uffee", "𝄞", "Z"]}, [9], top(1, TEXT), top(2, TEXT), top(3, TEXT)) == [
+        ("Z", "\uffee", "𝄞")
+    ]
     moments = pa.array([8, 3], pa.timestamp("us"))
     assert ask({"t": t[:2], "x": moments}, [9], top(1, MOMENT))[0].microsecond == 3  # type: ignore[dict-item]
 
@@ -207,7 +209,12 @@ def test_both_zeros_are_one_frequent_value() -> None:
 def test_values_that_leave_the_window_no_longer_count() -> None:
     rows = {"t": [1, 2, 3, 4, 5], "x": ["a", "a", "b", "c", "c"]}
     assert ask(rows, [3, 4, 5, 6, 9], top(1, TEXT, over=3), top(2, TEXT, over=3)) == [
-        ("a", None), ("a", "b"), ("a", "b"), ("c", "b"), (None, None)]
+        ("a", None),
+        ("a", "b"),
+        ("a", "b"),
+        ("c", "b"),
+        (None, None),
+    ]
 
 
 def test_what_is_frequent_at_one_entity_is_not_at_another() -> None:

@@ -54,8 +54,8 @@ def kth_smallest(numbers: Array, span: Span, k: Ints) -> Ints:
 def kth_smallest_left(came: Array, went: Array, arrived: Ints, gone: Ints, k: Ints) -> Ints:
     """The k-th smallest (from 0) of the first `arrived` numbers of `came` without the first `gone` of `went`.
 
-    `came` and `went` are two orders of the same numbers; what has gone has arrived, and more than k are left. Numbers with
-    the same leading bits begin at the same place in both matrices, so only the ends are followed.
+    `came` and `went` are two orders of the same numbers; what has gone has arrived, and more than k are left. Numbers
+    with the same leading bits begin at the same place in both matrices, so only the ends are followed.
     """
     found = np.zeros_like(arrived)
     bits = int(came.max(initial=0)).bit_length()
