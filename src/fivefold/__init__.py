@@ -22,6 +22,7 @@ from fivefold.core.features import (
     quantile,
     std,
     sum,
+    top,
 )
 from fivefold.core.learning import Gate, GroupSplit, Learner, Model, RandomSplit, Target, TimeSplit, Tune, learner
 from fivefold.core.sources import (
@@ -90,6 +91,7 @@ __all__ = [
     "row_count",
     "std",
     "sum",
+    "top",
     "typed",
     "unique",
 ]

@@ -29,12 +29,13 @@ def test_defaults_are_written_out_and_other_nouns_are_references() -> None:
     assert written["entity"] == {"ref": "entity:e"}
     assert written["ttl"] is None
     assert written["features"] == [{"is": "Aggregate", "fn": "count", "column": None, "over": None, "hop": None,
-                                    "ago": None, "q": None, "name": "count"}]
+                                    "ago": None, "q": None, "name": "count", "k": None}]
 
 
 @pytest.mark.parametrize(("feature", "name"), [
     (ff.mean("dep_delay", over="3h"), "mean_dep_delay_3h"), (ff.count(over="90m"), "count_1h30m"),
     (ff.last("x"), "last_x"), (ff.quantile("x", 0.9, over="1d"), "p90_x_1d"), (ff.last("x", ago="7d"), "last_x_ago_7d"),
+    (ff.top("carrier", over="1d"), "top1_carrier_1d"), (ff.top("x", 3), "top3_x"),
     (ff.sum("x", over="1d", name="mine"), "mine")])
 def test_features_are_named_by_what_they_are(feature: ff.Aggregate, name: str) -> None:
     assert feature.name == name
@@ -45,6 +46,12 @@ def test_features_are_named_by_what_they_are(feature: ff.Aggregate, name: str) -
     (lambda: ff.mean("x", hop="1m"), "without over="),
     (lambda: ff.mean("x", over="1h", hop="7m"), "not a multiple"),
     (lambda: ff.quantile("x", 90), "q=90 is not a share"),
+    (lambda: ff.top("x", 0), "k=0 is not a place"),
+    (lambda: ff.top("x", 101), "accepted: whole numbers from 1 to 100"),
+    (lambda: ff.top("x", 1.0), "k=1.0 is not a place"),  # type: ignore[arg-type]
+    (lambda: ff.top("x", True), "k=True is not a place"),
+    (lambda: ff.Aggregate("top", "x"), "k=None is not a place"),
+    (lambda: ff.Aggregate("last", "x", k=1), "only top has one"),
     (lambda: ff.check("x > 0", on_fail="quarantin"), "Did you mean 'quarantine'"),
     (lambda: ff.not_null("x", at_most=0.1, on_fail="quarantine"), "no single row can be"),
     (lambda: ff.typed(on_fail="warn"), "cannot be kept"),

@@ -50,7 +50,7 @@ who = ff.Entity("who", key="who")
 both = ff.Entity("both", key=["who", "n"])
 one = ff.FeatureView("one", who, live, [ff.count(over="1h", hop="5m"), ff.last("n", ago="7d"), ff.quantile("n", 0.9)],
                      ttl="36h", delay="1h30m")
-two = ff.FeatureView("two", both, clean, [ff.std("n", over="90m", name="spread"), ff.distinct("n")])
+two = ff.FeatureView("two", both, clean, [ff.std("n", over="90m", name="spread"), ff.distinct("n"), ff.top("who", 2, over="1d")])
 shaped = ff.Udf("shaped", shape, ["x"], float)
 grouped = ff.Model("grouped", ff.Target(clean, "n > 1", known="at", group="who"), split=ff.GroupSplit("who", 0.3, 7),
     features=[one, two["spread"], ff.Request("x", float), ff.Derived("y", "x + spread"), shaped],
@@ -124,6 +124,14 @@ def test_whatever_is_declared_has_its_digest_again(
         ff.last(first, over=over, ago=ago), ff.count(over=over)], ttl=ttl)
     model = ff.Model("m", ff.Target(source, label), [features], ff.Learner("lightgbm", params), ff.RandomSplit(0.25))
     assert_revived(collect("p", [source, features, model]))
+
+
+def test_a_definition_from_before_a_field_existed_gets_its_default() -> None:
+    view = ff.FeatureView("v", ff.Entity("e", key="k"), ff.Table("t", "t.csv", time="at"), [ff.mean("x", over="1h")])
+    before = stored(collect("p", [view]).nouns)
+    del before["feature_view:v"]["features"][0]["k"]
+    again = revive(before, {})["feature_view:v"]
+    assert noun_digest(again) == noun_digest(view)
 
 
 def test_changed_code_is_named_and_never_run(everything: Path) -> None:

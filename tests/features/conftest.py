@@ -161,6 +161,11 @@ def _distinct(values: list[Any], aggregate: Aggregate) -> int:
     return len(items) if len(items) <= 4096 else max(4097, estimate(items))
 
 
+def _top(values: list[Any], aggregate: Aggregate) -> Any:
+    frequent = sorted(set(values), key=lambda v: (-values.count(v), order(v)))
+    return frequent[aggregate.k - 1] if len(frequent) >= aggregate.k else None
+
+
 FUNCTIONS: dict[str, Callable[[list[Any], Aggregate], Any]] = {
     "count": lambda values, _: len(values),
     "sum": _sum,
@@ -170,6 +175,7 @@ FUNCTIONS: dict[str, Callable[[list[Any], Aggregate], Any]] = {
     "min": lambda values, _: min(values, key=order, default=None),
     "max": lambda values, _: max(values, key=order, default=None),
     "quantile": _quantile,
+    "top": _top,
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import struct
+from collections import Counter
 from types import SimpleNamespace
 from typing import Any
 
@@ -86,6 +87,7 @@ def aggregates(draw: st.DrawFn) -> tuple[Aggregate, ...]:
                 ago=draw(st.sampled_from([0, 0, 1, 5])),
                 q=draw(st.sampled_from([0.0, 0.3, 0.5, 1.0])) if fn == "quantile" else None,
                 scale=draw(st.integers(-3, 18)) if fn in FIXED_POINT and kind is Type.FLOAT64 else None,
+                k=draw(st.sampled_from([1, 1, 2, 3, 7])) if fn == "top" else None,
             )
         )
     return tuple(out)
@@ -202,6 +204,7 @@ def windows(relation: str, name: str = "v") -> Source:
             Aggregate(f"{name}_std", "std", "x", Type.FLOAT64, over=90_000, scale=12),
             Aggregate(f"{name}_median", "quantile", "x", Type.FLOAT64, over=90_000, hop=1000, q=0.5),
             Aggregate(f"{name}_words", "distinct", "w", Type.STRING),
+            Aggregate(f"{name}_word", "top", "w", Type.STRING, over=90_000, k=2),
         ),
     )
 
@@ -350,6 +353,40 @@ def test_a_large_distinct_count_is_the_estimate_of_the_set(oracle: SimpleNamespa
         assert all(abs(v / len(s) - 1) < 0.05 for v, s in zip(found.column(name).to_pylist(), sets, strict=True))
 
 
+@pytest.mark.parametrize("column", ["x", "w"])
+def test_frequent_values_of_many_entities_are_counted_row_by_row(column: str) -> None:
+    chance = random.Random(11)
+    some = {"x": [-1.5, 0.0, 2.0, float("inf"), None], "w": ["b", "a", "é", "", None]}[column]
+    rows = [(chance.randrange(6), chance.randrange(900), chance.choice(some)) for _ in range(4000)]
+    asked = [(chance.randrange(7), chance.randrange(1000)) for _ in range(1500)]
+    plan = Source(
+        "v",
+        "rows",
+        ("k",),
+        ("k",),
+        "t",
+        delay=3,
+        aggregates=tuple(
+            Aggregate(f"{k}_{over}", "top", column, COLUMNS[column], over=over, hop=hop, k=k)
+            for k in (1, 2, 4)
+            for over, hop in ((20, None), (300, 50), (None, None))
+        ),
+    )
+    k, t, values = zip(*rows, strict=True)
+    with duckdb.connect() as connection:
+        connection.register("rows", pa.table({"k": k, "t": t, column: pa.array(values, ARROW[column])}))
+        spine = pa.table({"k": [q[0] for q in asked], "at": [q[1] for q in asked]})
+        found = as_of(spine, "at", [plan], connection=connection)
+    for a in plan.aggregates:
+        wanted = []
+        for who, at in asked:
+            left = -1 if a.over is None else (at - a.over) // (a.hop or 1) * (a.hop or 1)
+            seen = Counter(v for e, m, v in rows if e == who and left <= m < at - 3 and v is not None)
+            ranked = sorted(seen, key=lambda v: (-seen[v], v.encode() if isinstance(v, str) else v))
+            wanted.append(ranked[a.k - 1] if len(ranked) >= a.k else None)
+        assert found.column(a.name).to_pylist() == wanted, a.name
+
+
 def test_several_sources_share_or_do_not_share_their_keys(oracle: SimpleNamespace) -> None:
     rows = [{"k": i % 3, "g": "ab"[i % 2], "t": i, "x": float(i)} for i in range(30)]
     spine = [{"k": i % 4, "g": "ab"[i % 2], "at": i * 2} for i in range(20)]
@@ -409,9 +446,10 @@ def test_an_empty_spine_and_an_empty_source_give_empty_answers() -> None:
             Aggregate("w", "last", "x", Type.FLOAT64),
             Aggregate("q", "quantile", "x", Type.FLOAT64, q=0.5),
             Aggregate("d", "distinct", "x", Type.FLOAT64),
+            Aggregate("t", "top", "x", Type.FLOAT64, k=1),
         ),
     )
-    assert none.select(["n", "w", "q", "d"]).to_pylist() == [{"n": 0, "w": None, "q": None, "d": 0}]
+    assert none.select(["n", "w", "q", "d", "t"]).to_pylist() == [{"n": 0, "w": None, "q": None, "d": 0, "t": None}]
 
 
 def test_a_value_out_of_range_names_source_column_value_and_scale() -> None:

@@ -15,13 +15,14 @@ ZONE = ff.Entity("zone", key="zone")
 
 def test_each_view_becomes_one_plan_with_the_chosen_features_only() -> None:
     near = ff.FeatureView("near", ZONE, TRIPS, [ff.count(over="1h"), ff.mean("km"), ff.sum("seats")])
-    far = ff.FeatureView("far", ZONE, TRIPS, [ff.last("km", ago="2h")])
+    far = ff.FeatureView("far", ZONE, TRIPS, [ff.last("km", ago="2h"), ff.top("zone", 3)])
     one, other = sources([near["mean_km", "count_1h"], far], SCHEMAS, {"trips": {"km": 12}}, lambda name: f"of_{name}")
     assert (one.name, one.relation, one.keys, one.time, one.seq, one.id, one.delay) == (
         "near", "of_trips", ("zone",), "at", "seats", "zone", 10 * MINUTE)
     assert [(a.name, a.over, a.scale) for a in one.aggregates] == [
         ("near.mean_km", None, 12), ("near.count_1h", HOUR, None)]
-    assert [(a.name, a.ago, a.scale) for a in other.aggregates] == [("far.last_km_ago_2h", 2 * HOUR, None)]
+    assert [(a.name, a.ago, a.scale, a.k) for a in other.aggregates] == [
+        ("far.last_km_ago_2h", 2 * HOUR, None, None), ("far.top3_zone", 0, None, 3)]
 
 
 def test_a_ttl_bounds_what_has_no_window_of_its_own() -> None:

@@ -36,6 +36,7 @@ AGGREGATES = [
     ff.count(), ff.count("v", over="2h"), ff.sum("v", over="3h"), ff.mean("v"), ff.std("v", over="5h"), ff.sum("n"),
     ff.min("s"), ff.max("v", over="1h"), ff.last("v"), ff.last("n"), ff.last("s"), ff.last("b"), ff.last("seen"),
     ff.first("v", over="4h"), ff.distinct("s"), ff.quantile("v", 0.5), ff.last("n", ago="1h"),
+    ff.top("s"), ff.top("b", 2, over="6h"), ff.top("seen"),
     ff.count(over="2h", hop="1h", name="hopped"),
 ]
 MOMENTS = st.one_of(st.integers(-8 * HOUR, HOUR), st.sampled_from([-HOUR, -2 * HOUR, 0, -1, 1, -HOUR - 1])).map(

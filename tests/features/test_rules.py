@@ -117,8 +117,9 @@ def test_nothing_gives_zero_counts_and_null_otherwise() -> None:
         of("first"),
         of("last"),
         of("quantile", q=0.5),
+        of("top", k=1),
     ]
-    assert ask({"t": [1], "x": pa.array([None], pa.int64())}, [2], *features) == [(1, 0, 0) + (None,) * 8]
+    assert ask({"t": [1], "x": pa.array([None], pa.int64())}, [2], *features) == [(1, 0, 0) + (None,) * 9]
 
 
 def test_a_deviation_needs_two_values() -> None:
@@ -145,8 +146,9 @@ def test_infinity_is_a_value_where_nothing_is_added() -> None:
         of("last", kind=FLOAT),
         of("distinct", kind=FLOAT),
         of("quantile", kind=FLOAT, q=1.0),
+        of("top", kind=FLOAT, k=1),
     )
-    assert found == [(float("-inf"), float("inf"), float("-inf"), 3, float("inf"))]
+    assert found == [(float("-inf"), float("inf"), float("-inf"), 3, float("inf"), float("-inf"))]
 
 
 def test_sums_are_of_fixed_point_integers_so_no_order_matters() -> None:
@@ -175,6 +177,49 @@ def test_a_quantile_is_the_middle_of_a_bucket_within_one_percent(q: float, rank:
     values = [-250.0, -3.0, 0.0, 17.0, 1e9]
     [found] = ask({"t": [1, 2, 3, 4, 5], "x": values[::-1]}, [9], of("quantile", kind=FLOAT, q=q))
     assert abs(found - values[rank]) <= abs(values[rank]) / 128
+
+
+def top(k: int, kind: Type = INT, **more: Any) -> Aggregate:
+    return Aggregate(f"top{k}", "top", "x", kind, k=k, **more)
+
+
+def test_the_most_frequent_value_is_first_and_null_is_none() -> None:
+    rows = {"t": [1, 2, 3, 4, 5, 6], "x": [9, None, 4, None, 9, None]}
+    assert ask(rows, [1, 2, 4, 9], top(1), top(2)) == [(None, None), (9, None), (4, 9), (9, 4)]
+
+
+def test_of_equally_frequent_values_the_least_comes_first() -> None:
+    t = [1, 2, 3]
+    assert ask({"t": t, "x": [5, -7, 2]}, [9], top(1), top(2), top(3), top(4)) == [(-7, 2, 5, None)]
+    assert ask({"t": t, "x": [float("inf"), -0.0, 1e-320]}, [9], top(1, FLOAT), top(3, FLOAT)) == [(0.0, float("inf"))]
+    assert ask({"t": t[:2], "x": [True, False]}, [9], top(1, BOOL), top(2, BOOL), top(3, BOOL)) == [(False, True, None)]
+    # by UTF-8 bytes, as everywhere
+    assert ask({"t": t, "x": ["\uffee", "𝄞", "Z"]}, [9], top(1, TEXT), top(2, TEXT), top(3, TEXT)) == [
+        ("Z", "\uffee", "𝄞")
+    ]
+    moments = pa.array([8, 3], pa.timestamp("us"))
+    assert ask({"t": t[:2], "x": moments}, [9], top(1, MOMENT))[0].microsecond == 3  # type: ignore[dict-item]
+
+
+def test_both_zeros_are_one_frequent_value() -> None:
+    [zero] = ask({"t": [1, 2, 3, 4, 5], "x": [-0.0, 1.5, 0.0, 1.5, -0.0]}, [9], top(1, FLOAT))
+    assert struct.pack("<d", zero) == bytes(8)
+
+
+def test_values_that_leave_the_window_no_longer_count() -> None:
+    rows = {"t": [1, 2, 3, 4, 5], "x": ["a", "a", "b", "c", "c"]}
+    assert ask(rows, [3, 4, 5, 6, 9], top(1, TEXT, over=3), top(2, TEXT, over=3)) == [
+        ("a", None),
+        ("a", "b"),
+        ("a", "b"),
+        ("c", "b"),
+        (None, None),
+    ]
+
+
+def test_what_is_frequent_at_one_entity_is_not_at_another() -> None:
+    rows = {"k": [1, 1, 1, 2, 3], "t": [1, 2, 3, 2, 9], "x": [7, 7, 8, 8, 7]}
+    assert ask(rows, [9, 9, 9, 2], top(1), top(2), keys=[1, 2, 3, 1]) == [(7, 8), (8, None), (None, None), (7, None)]
 
 
 def test_the_newest_time_seen_is_told_even_where_the_value_is_null() -> None:

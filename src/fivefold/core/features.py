@@ -13,7 +13,8 @@ from fivefold.core.sources import Source
 from fivefold.core.time import duration, spell
 from fivefold.core.types import Type, as_type
 
-FUNCTIONS = ("count", "sum", "mean", "min", "max", "std", "first", "last", "distinct", "quantile")
+FUNCTIONS = ("count", "sum", "mean", "min", "max", "std", "first", "last", "distinct", "quantile", "top")
+MOST_TOP = 100
 _NUMBERS_ONLY = ("sum", "mean", "std", "quantile")
 
 
@@ -44,6 +45,7 @@ class Aggregate(msgspec.Struct, frozen=True):
     ago: str | None = None
     q: float | None = None
     name: str = ""
+    k: int | None = None
 
     def __post_init__(self) -> None:
         where = f"{self.fn}({self.column or ''})"
@@ -57,12 +59,21 @@ class Aggregate(msgspec.Struct, frozen=True):
             raise Invalid(f"{where}: over={self.over!r} is not a multiple of hop={self.hop!r}.")
         if self.fn == "quantile" and not (self.q is not None and 0 <= self.q <= 1):
             raise Invalid(f"{where}: q={self.q!r} is not a share.", hint="Give q between 0 and 1, for instance 0.9.")
+        if self.fn == "top" and not (type(self.k) is int and 1 <= self.k <= MOST_TOP):
+            raise Invalid(
+                f"{where}: k={self.k!r} is not a place (accepted: whole numbers from 1 to {MOST_TOP}).",
+                hint="k=1 is the most frequent value, k=2 the next.",
+            )
+        if self.fn != "top" and self.k is not None:
+            raise Invalid(f"{where}: k={self.k!r}, but only top has one.", hint=f"Leave it out of {self.fn}.")
         define(self, **{k: None if v is None else spell(v) for k, v in spans.items()})
         if not self.name:
             define(self, name=self._default_name())
 
     def _default_name(self) -> str:
         words = [self.fn if self.q is None else f"p{self.q * 100:g}".replace(".", "_")]
+        if self.k is not None:
+            words = [f"{self.fn}{self.k}"]
         if self.column:
             words.append(self.column)
         if self.over:
@@ -160,6 +171,16 @@ def quantile(
 ) -> Aggregate:
     """The q-quantile within 1 % of the true value (DDSketch)."""
     return Aggregate("quantile", column, over, hop, ago, q, name)
+
+
+def top(
+    column: str, k: int = 1, *, over: str | None = None, hop: str | None = None, ago: str | None = None, name: str = ""
+) -> Aggregate:
+    """The k-th most frequent non-null value, of equally frequent ones the least; null below k different values.
+
+    Always exact, so its state holds every different value of the window and grows with their number.
+    """
+    return Aggregate("top", column, over, hop, ago, name=name, k=k)
 
 
 class Request(Noun, frozen=True, eq=False):

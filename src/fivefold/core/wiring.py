@@ -122,7 +122,7 @@ def feature_views(project: Project, schemas: Schemas) -> Iterator[FivefoldError]
             elif item.numbers_only and schema[item.column] not in (Type.INT64, Type.FLOAT64, Type.BOOL):
                 yield Invalid(
                     f"{view.ref}.{item.name}: {item.fn} of {item.column!r}, which is {schema[item.column]}.",
-                    hint="Aggregate a number, or use count, distinct, first or last.",
+                    hint="Aggregate a number, or use count, distinct, top, first or last.",
                 )
 
 

@@ -39,6 +39,7 @@ def sources(
                 hop=duration(item.hop) if item.hop else None,
                 ago=duration(item.ago) if item.ago else 0,
                 q=item.q,
+                k=item.k,
                 scale=scale,
             )
         )

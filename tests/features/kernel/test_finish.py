@@ -49,3 +49,14 @@ def test_an_integer_sum_beyond_int64_is_an_error_not_a_wrong_number() -> None:
 @pytest.mark.parametrize(("q", "n", "rank"), [(0.5, 0, 0), (0.5, 1, 0), (0.5, 4, 1), (0.99, 100, 98), (1.0, 7, 6)])
 def test_ranks_are_rounded_down(q: float, n: int, rank: int) -> None:
     assert finish.rank(q, np.array([n])).item() == rank
+
+
+@given(st.lists(st.lists(st.integers(-3, 3), max_size=9), max_size=6), st.integers(1, 5))
+def test_the_kth_most_frequent_value_is_that_of_a_sorted_count(windows: list[list[int]], k: int) -> None:
+    states = [sorted(set(w)) for w in windows]
+    counts = [w.count(v) for w, state in zip(windows, states, strict=True) for v in state]
+    different = np.array([len(s) for s in states], np.int64)
+    found = finish.top(different, np.array([v for s in states for v in s]), np.array(counts, np.int64), k)
+    ranked = [sorted(s, key=lambda v, w=w: (-w.count(v), v)) for w, s in zip(windows, states, strict=True)]  # type: ignore[misc]
+    assert found.valid.tolist() == [len(r) >= k for r in ranked]
+    assert found.values[found.valid].tolist() == [r[k - 1] for r in ranked if len(r) >= k]

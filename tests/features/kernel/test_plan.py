@@ -26,6 +26,10 @@ from fivefold.features.kernel.plan import Aggregate, Source
         ({"fn": "quantile"}, "q=None"),
         ({"fn": "quantile", "q": 1.5}, "q=1.5"),
         ({"fn": "quantile", "q": float("nan")}, "q=nan"),
+        ({"k": 1}, "k=1"),
+        ({"fn": "top"}, "k=None"),
+        ({"fn": "top", "k": 0}, "k=0"),
+        ({"fn": "top", "k": 101}, "k=101"),
         ({"fn": "mean"}, "scale=None"),
         ({"fn": "mean", "scale": 2000}, "scale=2000"),
         ({"fn": "mean", "scale": 3, "type": Type.INT64}, "only float64 columns have a scale"),
@@ -67,7 +71,8 @@ def test_a_wrong_source_is_refused(changes: dict[str, Any], message: str) -> Non
         ("mean", Type.INT64, Type.FLOAT64),
         ("last", Type.TIMESTAMP, Type.TIMESTAMP),
         ("max", Type.BOOL, Type.BOOL),
+        ("top", Type.STRING, Type.STRING),
     ],
 )
 def test_the_type_of_a_feature_follows_from_its_function_and_column(fn: str, of: Type, result: Type) -> None:
-    assert Aggregate("f", fn, "x", of, scale=0).result is result
+    assert Aggregate("f", fn, "x", of, scale=0, k=1 if fn == "top" else None).result is result

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from fivefold.features.kernel.arrays import Span
 from fivefold.features.kernel.extremes import extreme
-from fivefold.features.kernel.wavelet import count_below, count_distinct, kth_smallest
+from fivefold.features.kernel.wavelet import count_below, count_distinct, kth_smallest, kth_smallest_left
 
 NUMBERS = st.lists(st.integers(0, 20), max_size=60)
 
@@ -49,3 +49,19 @@ def test_extremes_are_the_least_and_the_greatest_and_zero_of_nothing(numbers: li
     array = np.array(numbers, np.int64) - 10
     assert extreme(array, span, np.minimum).tolist() == [array[c].min() if array[c].size else 0 for c in cuts]
     assert extreme(array, span, np.maximum).tolist() == [array[c].max() if array[c].size else 0 for c in cuts]
+
+
+@given(st.lists(st.tuples(st.integers(0, 20), st.integers(0, 9), st.integers(0, 9)), max_size=60), st.integers(0, 100))
+def test_the_kth_smallest_of_what_came_and_did_not_go(stays: list[tuple[int, int, int]], k: int) -> None:
+    number, came, stayed = np.array(stays, np.int64).reshape(-1, 3).T
+    went = came + stayed
+    here = [sorted(n for n, c, s in stays if c <= at < c + s) for at in range(20)]
+    asked = [at for at in range(20) if here[at]]
+    found = kth_smallest_left(
+        number[np.argsort(came)],
+        number[np.argsort(went)],
+        np.array([(came <= at).sum() for at in asked], np.int64),
+        np.array([(went <= at).sum() for at in asked], np.int64),
+        np.array([k % len(here[at]) for at in asked], np.int64),
+    )
+    assert found.tolist() == [here[at][k % len(here[at])] for at in asked]

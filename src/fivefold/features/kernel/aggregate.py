@@ -14,6 +14,7 @@ from fivefold.features.kernel.arrays import Array, Ints, Span, Values, prefix
 from fivefold.features.kernel.columns import Column, bits, text_ranks
 from fivefold.features.kernel.extremes import extreme
 from fivefold.features.kernel.fixed import fixed, sums, sums_of_squares
+from fivefold.features.kernel.frequent import kth_most_frequent
 from fivefold.features.kernel.plan import Aggregate
 from fivefold.features.kernel.rows import Rows
 from fivefold.features.kernel.wavelet import count_distinct, kth_smallest
@@ -136,6 +137,18 @@ def _quantile(column: Column, span: Span, of: Aggregate, where: str) -> Values:
     return finish.quantile(span.size, out)
 
 
+def _top(column: Column, span: Span, of: Aggregate, where: str) -> Values:
+    if column.texts is None:
+        in_order, ranks = np.unique(column.values, return_inverse=True)
+    else:
+        rank_of = text_ranks(column.texts)
+        in_order, ranks = np.argsort(rank_of), rank_of[column.values]
+    k = of.k or 1
+    different, found = kth_most_frequent(ranks, span, k)
+    values = in_order[found] if len(in_order) else np.zeros(len(found), in_order.dtype)
+    return finish.kth_most_frequent(different, values, k)
+
+
 _FUNCTIONS: dict[str, Callable[[Column, Span, Aggregate, str], Values]] = {
     "count": _count,
     "sum": _sum,
@@ -145,4 +158,5 @@ _FUNCTIONS: dict[str, Callable[[Column, Span, Aggregate, str], Values]] = {
     "max": _extreme,
     "distinct": _distinct,
     "quantile": _quantile,
+    "top": _top,
 }

@@ -14,7 +14,7 @@ import numpy as np
 from fivefold.core.errors import Invalid
 from fivefold.core.types import Type
 from fivefold.features.kernel import sketch, wide
-from fivefold.features.kernel.arrays import Array, Flags, Floats, Ints, Values
+from fivefold.features.kernel.arrays import Array, Flags, Floats, Ints, Values, prefix
 from fivefold.features.kernel.wide import Wide
 
 EXACT_DISTINCT = 4096  # up to so many distinct values are counted exactly
@@ -74,6 +74,36 @@ def rank(q: float, n: Ints) -> Ints:
 def quantile(n: Ints, buckets: Ints) -> Values:
     """The middle of the bucket of the value of that rank; null of nothing."""
     return Values(sketch.bucket_middle(buckets), n > 0)
+
+
+def standing(counts: Ints, ranks: Ints) -> Ints:
+    """Numbers from 0 that order values: the most frequent first, of equally frequent ones the least.
+
+    `ranks` compare as the values do; both are below 2**31. Equal pairs have equal numbers, and no number is left out.
+    """
+    most, width = int(counts.max(initial=0)), int(ranks.max(initial=0)) + 1
+    numbers: Ints = np.unique((most - counts) * width + ranks, return_inverse=True)[1]
+    return numbers
+
+
+def kth_most_frequent(different: Ints, values: Array, k: int) -> Values:
+    """The k-th value in the order of `standing`; null where there are fewer than k different ones."""
+    return Values(values, different >= k)
+
+
+def top(different: Ints, values: Array, counts: Ints, k: int) -> Values:
+    """The k-th most frequent value of each state.
+
+    States stand one behind the other: each has as many elements of `values`, in ascending order, and of `counts`, all
+    above 0, as `different` says.
+    """
+    before = prefix(different, np.int64)
+    state = np.repeat(np.arange(len(different)), different)
+    order = np.lexsort((standing(counts, np.arange(len(values))), state))
+    out: Array = np.zeros(len(different), values.dtype)
+    asked = different >= k
+    out[asked] = values[order[before[:-1][asked] + k - 1]]
+    return kth_most_frequent(different, out, k)
 
 
 def empty_is_zero(fn: str) -> bool:

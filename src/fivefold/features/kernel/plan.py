@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import msgspec
 
 from fivefold.core.errors import Invalid, did_you_mean
+from fivefold.core.features import MOST_TOP
 from fivefold.core.types import Type
 
 LONGEST = 2**60  # µs; keeps every sum of a time and durations inside int64
@@ -25,6 +26,7 @@ ACCEPTS: dict[str, frozenset[Type]] = {
     "last": _ANY,
     "distinct": _ANY,
     "quantile": _ADDABLE,
+    "top": _ANY,
 }
 FIXED_POINT = frozenset({"sum", "mean", "std"})
 
@@ -34,8 +36,9 @@ class Aggregate(msgspec.Struct, frozen=True):
 
     `column` is a column of the source relation (None only for `count`, which then counts rows) and `type` its type.
     `over` (µs) is the window's length, None for all history; `hop` (µs) rounds its left edge down; `ago` (µs) moves the
-    whole window into the past; `q` in [0, 1] is for `quantile`; `scale` s makes the fixed-point integer
-    rint(x·2^s) of a float column and is required there for `sum`, `mean` and `std`. Raises Invalid for anything else.
+    whole window into the past; `q` in [0, 1] is for `quantile`, `k` from 1 for `top`; `scale` s makes the fixed-point
+    integer rint(x·2^s) of a float column and is required there for `sum`, `mean` and `std`. Raises Invalid for anything
+    else.
     """
 
     name: str
@@ -47,6 +50,7 @@ class Aggregate(msgspec.Struct, frozen=True):
     ago: int = 0
     q: float | None = None
     scale: int | None = None
+    k: int | None = None
 
     def __post_init__(self) -> None:
         if self.fn not in ACCEPTS:
@@ -68,6 +72,8 @@ class Aggregate(msgspec.Struct, frozen=True):
             raise Invalid(f"feature {self.name!r}: hop={self.hop} without over=.", hint="All history has no left edge.")
         if (self.q is not None) != (self.fn == "quantile") or not 0 <= (self.q or 0.0) <= 1:
             raise Invalid(f"feature {self.name!r}: q={self.q} (quantile needs q in [0, 1], nothing else has one).")
+        if (self.k is not None) != (self.fn == "top") or not 1 <= (1 if self.k is None else self.k) <= MOST_TOP:
+            raise Invalid(f"feature {self.name!r}: k={self.k} (top needs k in [1, {MOST_TOP}], nothing else has one).")
         if self.fn in FIXED_POINT:
             self._check_scale()
 

@@ -51,6 +51,26 @@ def kth_smallest(numbers: Array, span: Span, k: Ints) -> Ints:
     return found
 
 
+def kth_smallest_left(came: Array, went: Array, arrived: Ints, gone: Ints, k: Ints) -> Ints:
+    """The k-th smallest (from 0) of the first `arrived` numbers of `came` without the first `gone` of `went`.
+
+    `came` and `went` are two orders of the same numbers; what has gone has arrived, and more than k are left. Numbers
+    with the same leading bits begin at the same place in both matrices, so only the ends are followed.
+    """
+    found = np.zeros_like(arrived)
+    bits = int(came.max(initial=0)).bit_length()
+    for (bit, zeros_came, total), (_, zeros_went, _) in zip(_levels(came, bits), _levels(went, bits), strict=True):
+        lack_arrived, lack_gone = zeros_came[arrived].astype(np.int64), zeros_went[gone].astype(np.int64)
+        # what lies before the set is the same on both sides and falls out of the difference
+        within = lack_arrived - lack_gone
+        low: Flags = k < within
+        found |= np.where(low, 0, 1 << bit)
+        k = np.where(low, k, k - within)
+        arrived = np.where(low, lack_arrived, total + arrived - lack_arrived)
+        gone = np.where(low, lack_gone, total + gone - lack_gone)
+    return found
+
+
 def count_distinct(numbers: Array, span: Span) -> Ints:
     """How many different numbers each range holds.
 
