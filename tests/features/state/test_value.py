@@ -142,7 +142,7 @@ def test_states_of_several_partitions_answer_as_one(
     for part, its in zip(parts, by_part, strict=True):
         its.sort(key=lambda r: r["t"])
         for start in range(0, len(its), 4):
-            part.add(its[start : start + 4], horizon)
+            part.add(its[start : start + 4], min(horizon, its[start]["t"]))
     for at in (horizon, horizon + 3, horizon + 6, horizon + 40):
         same(source, rows, 1, at, parts[0].values(1, at, *parts[1:]), oracle)
 

@@ -151,13 +151,13 @@ class Tidy:
         state, layout = self.state, self._view.layout
         firsts = np.array([t.first for t in state.tiles], np.int64)
         at = np.maximum(np.searchsorted(firsts, late.words[:, TIME], "right") - 1, 0)
+        # from the end, so that numbers stay right while tiles are put between
         for number in np.unique(at)[::-1].tolist():
             tile = state.tiles[number]
             here = layout.take(late, np.flatnonzero(at == number))
-            if not tile.ref:  # behind every horizon there was: only a changed clock could bring it here
-                grown = self._view.algebra.merge(tile.states, self._view.algebra.lift(here))
-                low, high = int(here.words[0, TIME]), int(here.words[-1, TIME])
-                state.tiles[number] = Tile(min(tile.first, low), max(tile.last, high), tile.count + len(here), 0, grown)
+            if tile.last < here.words[0, TIME] and (not tile.ref or tile.last < state.base_end):
+                # what is merged already stays as it is
+                state.tiles[number + 1 : number + 1] = self._sealed(here)
                 continue
             rows = in_order(layout, layout.join([self._rows_of(tile), here]))
             self.changed[tile_key(self._key, tile.ref)] = None
@@ -172,7 +172,7 @@ class Tidy:
         elif len(state.rows) > 2 * self._view.tile_rows:
             self._seal(len(state.rows) - self._view.tile_rows)
         if self._view.merged:
-            self._fold(settled)
+            self._fold(settled if keep.cell is None else settled // keep.cell * keep.cell)
         self._drop(horizon)
 
     def _rows_of(self, tile: Tile) -> Rows:
@@ -201,11 +201,13 @@ class Tidy:
         return out
 
     def _seal(self, count: int) -> None:
-        """Make tiles of about the `count` oldest open rows."""
+        """Make tiles of about the `count` oldest open rows; none has rows on both sides of the base's end."""
         state, layout = self.state, self._view.layout
         time = state.rows.words[:, TIME]
         stop = int(np.searchsorted(time, time[count - 1], "right"))
-        state.tiles += self._sealed(layout.part(state.rows, 0, stop))
+        border = min(int(np.searchsorted(time, state.base_end)), stop)
+        state.tiles += self._sealed(layout.part(state.rows, 0, border))
+        state.tiles += self._sealed(layout.part(state.rows, border, stop))
         state.rows = layout.part(state.rows, stop, len(state.rows))
 
     def _cells(self, settled: int, cell: int) -> None:
