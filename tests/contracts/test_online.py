@@ -7,29 +7,71 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from fivefold.backends import backends_of, connect
+from fivefold.core.errors import Unavailable
 from fivefold.ports.online import MARK, OnlineStore
 from fivefold.testing import online
 
 
 @pytest.fixture(params=backends_of(OnlineStore))
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> OnlineStore:
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Where an empty store is."""
     match request.param:
         case "memory":
-            return connect(OnlineStore, "memory:")
+            return "memory:"
         case "lmdb":
-            return connect(OnlineStore, f"lmdb:{tmp_path}/online")
-    raise AssertionError(f"say here how to open an empty OnlineStore of {request.param!r}")
+            return f"lmdb:{tmp_path}/online"
+        case "redis":
+            return str(request.getfixturevalue("redis_url"))
+        case "postgres":
+            return str(request.getfixturevalue("postgres_url"))
+    raise AssertionError(f"say here where an empty OnlineStore of {request.param!r} is")
+
+
+@pytest.fixture
+def store(url: str) -> Iterator[OnlineStore]:
+    opened = connect(OnlineStore, url)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def two(url: str) -> Iterator[tuple[OnlineStore, OnlineStore]]:
+    """Two handles of one store."""
+    if url == "memory:":
+        pytest.skip("every connection to memory: is a store of its own")
+    one, other = connect(OnlineStore, url), connect(OnlineStore, url)
+    yield one, other
+    one.close()
+    other.close()
 
 
 @pytest.mark.parametrize("check", online.checks, ids=lambda check: check.__name__)
 def test_the_store_keeps_the_contract(check: Callable[[OnlineStore], None], store: OnlineStore) -> None:
     check(store)
+
+
+@pytest.mark.parametrize("check", online.checks_of_two, ids=lambda check: check.__name__)
+def test_two_handles_keep_the_contract(
+    check: Callable[[OnlineStore, OnlineStore], None], two: tuple[OnlineStore, OnlineStore]
+) -> None:
+    check(*two)
+
+
+def test_a_store_that_was_closed_says_so(store: OnlineStore, url: str) -> None:
+    store.replace("v", [(b"k", b"1")], b"m")
+    assert store.get([("v", b"k")]) == [b"1"]
+    store.close()
+    store.close()
+    if url != "memory:":
+        for use in (lambda: store.get([("v", b"k")]), store.spaces, lambda: list(store.scan("v"))):
+            with pytest.raises(Unavailable, match="was closed"):
+                use()
 
 
 WRITER = """
@@ -77,3 +119,45 @@ def test_readers_in_other_processes_see_only_whole_commits(tmp_path: Path) -> No
             writer.kill()
             store.close()
     assert len(seen) > 1
+
+
+COMMITTER = """
+import sys
+from fivefold.backends.lmdb.online import Lmdb
+from fivefold.ports.online import MARK, Write
+store = Lmdb(sys.argv[1])
+spaces = ["a/p", "b/p"]
+while True:
+    (last, other) = store.get([(s, MARK) for s in spaces])
+    assert last == other
+    i = int(last or b"0") + 1
+    text = b"%08d" % i
+    keys = [b"%05d" % k for k in range(500)]
+    # each commit puts the same value everywhere and takes away what the last one added
+    items = [*((k, text) for k in keys), (b"new" + text, text), (b"new" + (last or b""), None)]
+    store.commit([Write(s, items, text, last) for s in spaces])
+    print(i, flush=True)
+"""
+
+
+def test_a_writer_killed_in_a_commit_leaves_it_whole_or_unmade(tmp_path: Path) -> None:
+    path, last = f"{tmp_path}/online", 0
+    for wait in (0.0, 0.002, 0.005, 0.007, 0.011, 0.017, 0.023, 0.031):
+        with subprocess.Popen([sys.executable, "-c", COMMITTER, path], stdout=subprocess.PIPE) as writer:
+            assert writer.stdout is not None
+            told = writer.stdout.readline()
+            time.sleep(wait)
+            os.kill(writer.pid, signal.SIGKILL)
+            told = ([told, *writer.stdout.read().splitlines()])[-1]
+        store = connect(OnlineStore, f"lmdb:{path}")
+        found = {space: list(store.scan(space)) for space in store.spaces()}
+        marks = store.get([("a/p", MARK), ("b/p", MARK)])
+        store.close()
+        assert set(found) == {"a/p", "b/p"}
+        assert found["a/p"] == found["b/p"]
+        assert {value for _, value in found["a/p"]} == set(marks)
+        assert [key for key, _ in found["a/p"] if key.startswith(b"new")] == [b"new" + (marks[0] or b"")]
+        assert len(found["a/p"]) == 501
+        # what was told to be committed is there, and at most one commit more
+        assert last < int(told) <= int(marks[0] or b"0") <= int(told) + 1
+        last = int(marks[0] or b"0")
