@@ -89,13 +89,13 @@ for _, key in ipairs(redis.call('ZRANGEBYLEX', KEYS[2], ARGV[1], ARGV[2], 'LIMIT
 end
 return out
 """
-_SCRIPTS = {hashlib.sha1(text).hexdigest(): text for text in (_GET, _COMMIT, _SWITCH, _DROP, _PAGE)}
-_NAMES = {text: digest for digest, text in _SCRIPTS.items()}
+_SCRIPTS = {text: hashlib.sha1(text).hexdigest() for text in (_GET, _COMMIT, _SWITCH, _DROP, _PAGE)}
 
 
 class Redis:
     """Fits OnlineStore. A commit is as durable as the server is set to be: `appendonly yes`, `appendfsync always`.
 
+    `cluster` says that the URL is of one node of several, which tells where the others are; there is no database but 0.
     A space is a hash of its values and, for scans, a sorted set of its keys: a scan that collected and sorted would
     move the whole space for each page, whereas the set costs something only when a key is new. The marks of a
     partition are one hash. All keys of a partition hold the tag `{prefix:partition}`, so that they share a slot.
@@ -109,6 +109,7 @@ class Redis:
         password: str | None = None,
         prefix: str = "ff:online",
         timeout: float = 10,
+        cluster: bool = False,
     ) -> None:
         where = parse(url)
         database = where.path.strip("/") or "0"
@@ -118,18 +119,21 @@ class Redis:
             raise Invalid(f"the prefix {prefix!r} cannot be used (accepted: text without braces).")
         self._shown = str(where)
         self._prefix = prefix
-        self._client: Any = redis.Redis(
-            host=where.host,
-            port=where.port or 6379,
-            db=int(database),
-            username=username or where.user or None,
-            password=password or where.password or None,
-            ssl=where.scheme in ("rediss", "valkeys"),
-            socket_timeout=timeout,
-            socket_connect_timeout=timeout,
+        given: dict[str, Any] = {
+            "host": where.host,
+            "port": where.port or 6379,
+            "username": username or where.user or None,
+            "password": password or where.password or None,
+            "ssl": where.scheme in ("rediss", "valkeys"),
+            "socket_timeout": timeout,
+            "socket_connect_timeout": timeout,
             # a commit whose answer was lost must not be sent again: it would find its own mark and call it a conflict
-            retry=Retry(NoBackoff(), 0),
-        )
+            "retry": Retry(NoBackoff(), 0),
+        }
+        try:
+            self._client: Any = redis.RedisCluster(**given) if cluster else redis.Redis(db=int(database), **given)
+        except (redis.RedisError, redis.exceptions.RedisClusterException) as e:
+            raise self._error(e) from None
         self._closed = False
 
     def __repr__(self) -> str:
@@ -272,9 +276,9 @@ class Redis:
                 raise self._error(e) from None
             try:
                 answers = self._send(calls)
-            except redis.RedisError as still:
+            except (redis.RedisError, redis.exceptions.RedisClusterException) as still:
                 raise self._error(still) from None
-        except redis.RedisError as e:
+        except (redis.RedisError, redis.exceptions.RedisClusterException) as e:
             raise self._error(e) from None
         for answer in answers:
             if isinstance(answer, Exception):
@@ -285,7 +289,8 @@ class Redis:
         answers = self._send_once(calls)
         if any(isinstance(answer, redis.exceptions.NoScriptError) for answer in answers):
             # a server that started anew, or never saw us; none of the scripts has run
-            self._send_once([("SCRIPT LOAD", text) for text in _SCRIPTS.values()])
+            for text in _SCRIPTS:
+                self._client.script_load(text)
             answers = self._send_once(calls)
         return answers
 
@@ -300,7 +305,7 @@ class Redis:
         if isinstance(error, redis.AuthenticationError | redis.exceptions.NoPermissionError):
             return Invalid(f"{self._shown} refuses these credentials.", hint="Check the options username and password.")
         if isinstance(error, redis.exceptions.MovedError | redis.exceptions.AskError):
-            return Invalid(f"{self._shown} is one of several nodes of a cluster.", hint="Name a proxy in front of it.")
+            return Invalid(f"{self._shown} is one node of a cluster.", hint="Give the option cluster = true.")
         if isinstance(error, redis.TimeoutError | redis.ConnectionError):
             return Unavailable(
                 f"{self._shown} did not answer: {_first_line(error)}.",
@@ -310,7 +315,7 @@ class Redis:
 
 
 def _call(script: bytes, keys: Sequence[bytes], words: Sequence[Any]) -> tuple[Any, ...]:
-    return ("EVALSHA", _NAMES[script], len(keys), *keys, *words)
+    return ("EVALSHA", _SCRIPTS[script], len(keys), *keys, *words)
 
 
 def _chunks(space: str, items: Iterable[tuple[bytes, bytes]]) -> Iterator[list[tuple[bytes, bytes]]]:
