@@ -1,4 +1,4 @@
-"""Every backend that has a file for OnlineStore keeps its contract; LMDB also across processes and kills."""
+"""Every backend that has a file for OnlineStore keeps its contract; those with a place also across processes and kills."""
 
 from __future__ import annotations
 
@@ -41,11 +41,17 @@ def store(url: str) -> Iterator[OnlineStore]:
 
 
 @pytest.fixture
-def two(url: str) -> Iterator[tuple[OnlineStore, OnlineStore]]:
-    """Two handles of one store."""
+def shared_url(url: str) -> str:
+    """Where an empty store is that can be opened twice."""
     if url == "memory:":
         pytest.skip("every connection to memory: is a store of its own")
-    one, other = connect(OnlineStore, url), connect(OnlineStore, url)
+    return url
+
+
+@pytest.fixture
+def two(shared_url: str) -> Iterator[tuple[OnlineStore, OnlineStore]]:
+    """Two handles of one store."""
+    one, other = connect(OnlineStore, shared_url), connect(OnlineStore, shared_url)
     yield one, other
     one.close()
     other.close()
@@ -76,8 +82,9 @@ def test_a_store_that_was_closed_says_so(store: OnlineStore, url: str) -> None:
 
 WRITER = """
 import sys
-from fivefold.backends.lmdb.online import Lmdb
-store = Lmdb(sys.argv[1])
+from fivefold.backends import connect
+from fivefold.ports.online import OnlineStore
+store = connect(OnlineStore, sys.argv[1])
 i = 0
 while True:
     i += 1
@@ -87,28 +94,22 @@ while True:
 """
 
 
-def test_a_killed_writer_leaves_the_last_commit_whole(tmp_path: Path) -> None:
-    path = f"{tmp_path}/online"
+def test_a_killed_writer_leaves_the_last_replacement_whole(shared_url: str) -> None:
     for wait in (0.0, 0.003, 0.011, 0.017, 0.029):
-        with subprocess.Popen([sys.executable, "-c", WRITER, path], stdout=subprocess.PIPE) as writer:
-            assert writer.stdout is not None
-            writer.stdout.readline()
-            time.sleep(wait)
-            os.kill(writer.pid, signal.SIGKILL)
-        store = connect(OnlineStore, f"lmdb:{path}")
+        killed(WRITER, shared_url, wait)
+        store = connect(OnlineStore, shared_url)
         values = set(store.get([("v", b"%05d" % k) for k in range(2000)] + [("v", MARK)]))
         store.close()
         assert len(values) == 1
         assert None not in values
 
 
-def test_readers_in_other_processes_see_only_whole_commits(tmp_path: Path) -> None:
-    path = f"{tmp_path}/online"
+def test_readers_in_other_processes_see_only_whole_replacements(shared_url: str) -> None:
     seen = set()
-    with subprocess.Popen([sys.executable, "-c", WRITER, path], stdout=subprocess.PIPE) as writer:
+    with subprocess.Popen([sys.executable, "-c", WRITER, shared_url], stdout=subprocess.PIPE) as writer:
         assert writer.stdout is not None
         writer.stdout.readline()
-        store = connect(OnlineStore, f"lmdb:{path}")
+        store = connect(OnlineStore, shared_url)
         try:
             for _ in range(300):
                 values = set(store.get([("v", b"00000"), ("v", b"01999"), ("v", MARK)]))
@@ -123,41 +124,56 @@ def test_readers_in_other_processes_see_only_whole_commits(tmp_path: Path) -> No
 
 COMMITTER = """
 import sys
-from fivefold.backends.lmdb.online import Lmdb
-from fivefold.ports.online import MARK, Write
-store = Lmdb(sys.argv[1])
+from fivefold.backends import connect
+from fivefold.ports.online import MARK, OnlineStore, Write
+store = connect(OnlineStore, sys.argv[1])
 spaces = ["a/p", "b/p"]
 while True:
-    (last, other) = store.get([(s, MARK) for s in spaces])
+    last, other = store.get([(s, MARK) for s in spaces])
     assert last == other
-    i = int(last or b"0") + 1
-    text = b"%08d" % i
-    keys = [b"%05d" % k for k in range(500)]
+    text = b"%08d" % (int(last or b"0") + 1)
     # each commit puts the same value everywhere and takes away what the last one added
-    items = [*((k, text) for k in keys), (b"new" + text, text), (b"new" + (last or b""), None)]
+    items = [*((b"%05d" % k, text) for k in range(500)), (b"new" + text, text), (b"new" + (last or b""), None)]
     store.commit([Write(s, items, text, last) for s in spaces])
-    print(i, flush=True)
+    print(int(text), flush=True)
 """
 
 
-def test_a_writer_killed_in_a_commit_leaves_it_whole_or_unmade(tmp_path: Path) -> None:
-    path, last = f"{tmp_path}/online", 0
+def test_a_writer_killed_in_a_commit_leaves_it_whole_or_unmade(shared_url: str) -> None:
+    last = 0
     for wait in (0.0, 0.002, 0.005, 0.007, 0.011, 0.017, 0.023, 0.031):
-        with subprocess.Popen([sys.executable, "-c", COMMITTER, path], stdout=subprocess.PIPE) as writer:
-            assert writer.stdout is not None
-            told = writer.stdout.readline()
-            time.sleep(wait)
-            os.kill(writer.pid, signal.SIGKILL)
-            told = ([told, *writer.stdout.read().splitlines()])[-1]
-        store = connect(OnlineStore, f"lmdb:{path}")
-        found = {space: list(store.scan(space)) for space in store.spaces()}
-        marks = store.get([("a/p", MARK), ("b/p", MARK)])
+        told = killed(COMMITTER, shared_url, wait)
+        store = connect(OnlineStore, shared_url)
+        mark, found = at_rest(store)
         store.close()
         assert set(found) == {"a/p", "b/p"}
         assert found["a/p"] == found["b/p"]
-        assert {value for _, value in found["a/p"]} == set(marks)
-        assert [key for key, _ in found["a/p"] if key.startswith(b"new")] == [b"new" + (marks[0] or b"")]
+        assert {value for _, value in found["a/p"]} == {mark}
+        assert [key for key, _ in found["a/p"] if key.startswith(b"new")] == [b"new" + mark]
         assert len(found["a/p"]) == 501
         # what was told to be committed is there, and at most one commit more
-        assert last < int(told) <= int(marks[0] or b"0") <= int(told) + 1
-        last = int(marks[0] or b"0")
+        assert last < told <= int(mark) <= told + 1
+        last = int(mark)
+
+
+def killed(program: str, url: str, wait: float) -> int:
+    """Run a writer, kill it a while after it wrote for the first time; the number that it told last."""
+    with subprocess.Popen([sys.executable, "-c", program, url], stdout=subprocess.PIPE) as writer:
+        assert writer.stdout is not None
+        told = [writer.stdout.readline()]
+        time.sleep(wait)
+        os.kill(writer.pid, signal.SIGKILL)
+        told += writer.stdout.read().splitlines()
+    return int(told[-1])
+
+
+def at_rest(store: OnlineStore) -> tuple[bytes, dict[str, list[tuple[bytes, bytes]]]]:
+    """The mark of both spaces, and all they hold: a server may still be doing what a client asked before it died."""
+    marks = [("a/p", MARK), ("b/p", MARK)]
+    while True:
+        before = store.get(marks)
+        found = {space: list(store.scan(space)) for space in store.spaces()}
+        if store.get(marks) == before:
+            (mark,) = set(before)
+            assert mark is not None
+            return mark, found

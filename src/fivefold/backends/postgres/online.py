@@ -20,6 +20,7 @@ T = TypeVar("T")
 PAGE, PAGE_BYTES = 1000, 4 << 20
 CHUNK_BYTES = 16 << 20
 LONGEST_KEY = 2000
+MANY = 10_000
 _REFUSED = re.compile(
     r"FATAL: .*(authentication failed|does not exist|no pg_hba\.conf entry|permission denied)|no password supplied"
 )
@@ -104,6 +105,9 @@ class Postgres:
                 copy.write_row((space, MARK, mark))
                 for key, value in made.items():
                     copy.write_row((space, key, value))
+            if len(made) > MANY:
+                # the planner knows nothing of them before autovacuum comes by, and would sort a space for each page
+                c.execute("analyze ff_online")
             return len(made)
 
         return self._write(partition, write)

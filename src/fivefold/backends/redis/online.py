@@ -6,7 +6,8 @@ import contextlib
 import hashlib
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import redis
 from redis.backoff import NoBackoff
@@ -93,7 +94,8 @@ _SCRIPTS = {text: hashlib.sha1(text).hexdigest() for text in (_GET, _COMMIT, _SW
 
 
 class Redis:
-    """Fits OnlineStore. A commit is as durable as the server is set to be: `appendonly yes`, `appendfsync always`.
+    """Fits OnlineStore. A commit is as durable as the server is set to be: `appendonly yes`, `appendfsync always`. Its
+    `maxmemory-policy` must be `noeviction`, else it throws values away and keeps their marks.
 
     `cluster` says that the URL is of one node of several, which tells where the others are; there is no database but 0.
     A space is a hash of its values and, for scans, a sorted set of its keys: a scan that collected and sorted would
@@ -140,38 +142,39 @@ class Redis:
         return f"Redis({self._shown!r})"
 
     def get(self, pairs: Sequence[tuple[str, bytes]]) -> list[bytes | None]:
-        # by partition, by space: the keys that are asked of it, and where in the answer they belong
-        asked: dict[str, dict[bytes, tuple[list[bytes], list[int]]]] = {}
+        # by hash: the partition it is of, the fields that are asked of it, and where in the answer they belong
+        asked: dict[bytes, tuple[str, list[bytes], list[int]]] = {}
         for i, (space, key) in enumerate(pairs):
-            name, partition = split(space)
-            if key == MARK:
-                place, field = self._marks(partition), name.encode()
-            else:
-                place, field = self._values(name, partition), key
-            fields, spots = asked.setdefault(partition, {}).setdefault(place, ([], []))
-            fields.append(field)
-            spots.append(i)
-        calls = [
-            _call(_GET, list(places), [word for fields, _ in places.values() for word in (len(fields), *fields)])
-            for places in asked.values()
-        ]
+            held = _held(self._prefix, space)
+            place, field = (held.marks, held.name) if key == MARK else (held.values, key)
+            group = asked.get(place)
+            if group is None:
+                group = asked[place] = (held.partition, [], [])
+            group[1].append(field)
+            group[2].append(i)
+        calls: dict[str, tuple[list[bytes], list[Any], list[int]]] = {}
+        for place, (partition, fields, spots) in asked.items():
+            keys, words, order = calls.setdefault(partition, ([], [], []))
+            keys.append(place)
+            words += (len(fields), *fields)
+            order += spots
+        answers = self._run([_call(_GET, keys, words) for keys, words, _ in calls.values()], again=True)
         found: list[bytes | None] = [None] * len(pairs)
-        for places, values in zip(asked.values(), self._run(calls, again=True), strict=True):
-            all_spots = [i for _, spots in places.values() for i in spots]
-            for i, value in zip(all_spots, values, strict=True):
+        for (_, _, order), values in zip(calls.values(), answers, strict=True):
+            for i, value in zip(order, values, strict=True):
                 found[i] = value
         return found
 
     def replace(self, space: str, items: Iterable[tuple[bytes, bytes]], mark: bytes) -> int:
-        name, partition = split(space)
-        staged = self._key(partition, "staged", uuid.uuid4().hex)
-        beside = [staged + b":values", staged + b":keys"]
+        held = _held(self._prefix, space)
+        staged = f"{{{self._prefix}:{held.partition}}}:staged:{uuid.uuid4().hex}:".encode()
+        beside = [staged + b"values", staged + b"keys"]
         count = 0
         try:
             for chunk in _chunks(space, items):
                 count += self._stage(beside, chunk)
-            keys = [self._marks(partition), self._values(name, partition), self._keys(name, partition), *beside]
-            (switched,) = self._write(partition, _call(_SWITCH, keys, [name.encode(), mark, count]))
+            keys = [held.marks, held.values, held.keys, *beside]
+            (switched,) = self._write(held.partition, _call(_SWITCH, keys, [held.name, mark, count]))
         except BaseException:
             # they are forgotten by and by; this only makes it sooner
             with contextlib.suppress(Unavailable):
@@ -189,27 +192,26 @@ class Redis:
         partition = checked(writes)
         if not writes:
             return
-        keys, words = [self._marks(partition)], list[Any]()
+        keys, words = [_held(self._prefix, writes[0].space).marks], list[Any]()
         for write in writes:
-            name = split(write.space)[0]
+            held = _held(self._prefix, write.space)
             last = dict(write.items)
             put = [word for key, value in last.items() if value is not None for word in (key, value)]
             removed = [key for key, value in last.items() if value is None]
-            keys += [self._values(name, partition), self._keys(name, partition)]
-            words += [name.encode(), int(write.expected is not None), write.expected or b"", write.mark]
+            keys += [held.values, held.keys]
+            words += [held.name, int(write.expected is not None), write.expected or b"", write.mark]
             words += [len(put) // 2, len(removed), *put, *removed]
         (other,) = self._write(partition, _call(_COMMIT, keys, words))
         if other:
             raise changed(writes[other - 1].space)
 
     def scan(self, space: str, after: bytes = MARK, prefix: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
-        name, partition = split(space)
-        keys = [self._values(name, partition), self._keys(name, partition)]
+        held = _held(self._prefix, space)
         end = after_prefix(prefix)
         first = b"[" + prefix if prefix > after else b"(" + after
         while True:
             words = [first, b"+" if end is None else b"(" + end, CHUNK, CHUNK_BYTES]
-            (page,) = self._run([_call(_PAGE, keys, words)], again=True)
+            (page,) = self._run([_call(_PAGE, [held.values, held.keys], words)], again=True)
             if not page:
                 return
             yield from zip(page[::2], page[1::2], strict=True)
@@ -218,7 +220,7 @@ class Redis:
     def spaces(self) -> list[str]:
         (partitions,) = self._run([("SMEMBERS", self._partitions)], again=True)
         labels = [label.decode() for label in partitions]
-        found = self._run([("HKEYS", self._marks(label)) for label in labels], again=True)
+        found = self._run([("HKEYS", _marks(self._prefix, label)) for label in labels], again=True)
         return sorted(
             f"{name.decode()}/{label}" if label else name.decode()
             for label, names in zip(labels, found, strict=True)
@@ -226,9 +228,8 @@ class Redis:
         )
 
     def drop(self, space: str) -> None:
-        name, partition = split(space)
-        keys = [self._marks(partition), self._values(name, partition), self._keys(name, partition)]
-        self._run([_call(_DROP, keys, [name.encode()])], again=True)
+        held = _held(self._prefix, space)
+        self._run([_call(_DROP, [held.marks, held.values, held.keys], [held.name])], again=True)
 
     def close(self) -> None:
         self._closed = True
@@ -237,18 +238,6 @@ class Redis:
     @property
     def _partitions(self) -> bytes:
         return f"{self._prefix}:partitions".encode()
-
-    def _key(self, partition: str, kind: str, name: str = "") -> bytes:
-        return f"{{{self._prefix}:{partition}}}:{kind}:{name}".encode()
-
-    def _marks(self, partition: str) -> bytes:
-        return self._key(partition, "marks")
-
-    def _values(self, name: str, partition: str) -> bytes:
-        return self._key(partition, "values", name)
-
-    def _keys(self, name: str, partition: str) -> bytes:
-        return self._key(partition, "keys", name)
 
     def _stage(self, beside: list[bytes], chunk: list[tuple[bytes, bytes]]) -> int:
         values, keys = beside
@@ -295,6 +284,11 @@ class Redis:
         return answers
 
     def _send_once(self, calls: Sequence[tuple[Any, ...]]) -> list[Any]:
+        if len(calls) == 1:
+            try:
+                return [self._client.execute_command(*calls[0])]
+            except redis.ResponseError as refused:
+                return [refused]
         with self._client.pipeline(transaction=False) as pipeline:
             for call in calls:
                 pipeline.execute_command(*call)
@@ -312,6 +306,33 @@ class Redis:
                 hint="Check that it runs. A commit may have been made: read the mark before you try again.",
             )
         return Unavailable(f"{self._shown} refused: {_first_line(error)}.", hint="Look for a full or read-only server.")
+
+
+class _Held(NamedTuple):
+    """The keys in the server that a space is held under."""
+
+    name: bytes
+    partition: str
+    marks: bytes
+    values: bytes
+    keys: bytes
+
+
+@lru_cache(maxsize=4096)
+def _held(prefix: str, space: str) -> _Held:
+    name, partition = split(space)
+    tag = f"{{{prefix}:{partition}}}"
+    return _Held(
+        name.encode(),
+        partition,
+        _marks(prefix, partition),
+        f"{tag}:values:{name}".encode(),
+        f"{tag}:keys:{name}".encode(),
+    )
+
+
+def _marks(prefix: str, partition: str) -> bytes:
+    return f"{{{prefix}:{partition}}}:marks".encode()
 
 
 def _call(script: bytes, keys: Sequence[bytes], words: Sequence[Any]) -> tuple[Any, ...]:
