@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -218,7 +219,11 @@ def test_a_full_server_is_unavailable_and_changes_nothing(own_server: ValkeyServ
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A cluster of one node, which checks that what is one step is in one slot."""
-    with ValkeyServer(data_dir=tmp_path_factory.mktemp("cluster"), config={"cluster-enabled": "yes"}) as server:
+    # by itself it takes its port and 10000 more, which may be no port at all
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        config = {"cluster-enabled": "yes", "cluster-port": free.getsockname()[1]}
+    with ValkeyServer(data_dir=tmp_path_factory.mktemp("cluster"), config=config) as server:
         url = url_of(server)
         with redis.Redis.from_url(url) as admin:
             admin.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
