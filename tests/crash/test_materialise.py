@@ -18,7 +18,7 @@ def held(root: Path) -> dict[str, tuple[bytes | None, ...]]:
         store = w.online()
         try:
             return {view: tuple(store.get([(view, MARK), *((view, key_bytes([f"c{i}"])) for i in range(60))]))
-                    for view in store.views()}
+                    for view in store.spaces()}
         finally:
             store.close()
 

@@ -76,4 +76,4 @@ def test_an_entity_keyed_by_a_float_is_refused_by_name(bench: Bench) -> None:
     view = ff.FeatureView("by_rate", ff.Entity("rate", key="rate"), ORDERS, [ff.count()])
     with pytest.raises(Invalid, match=r"key 'rate' is float64 .*accepted: the same of int64, string, bool, timestamp"):
         bench.make("by_rate@1", view)
-    assert bench.store.views() == []
+    assert bench.store.spaces() == []

@@ -32,7 +32,7 @@ def stored(shop: Any) -> list[str]:
     with shop.open() as w:
         store = w.online()
         try:
-            return store.views()
+            return store.spaces()
         finally:
             store.close()
 

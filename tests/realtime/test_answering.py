@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from typing import Any
 
 import pytest
@@ -74,8 +75,7 @@ def test_an_entity_that_was_never_seen_has_counts_of_zero_and_no_values(shop: An
 
 
 def test_without_materialised_features_it_answers_and_warns(shop: Any, row: dict[str, Any]) -> None:
-    for file in (shop.root / ".fivefold" / "online").iterdir():
-        file.unlink()
+    shutil.rmtree(shop.root / ".fivefold" / "online")
     with shop.app() as asker:
         status, found = asker.ask(row)
         _, about, _ = asker.send(path="/", method="GET")

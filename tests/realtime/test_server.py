@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
+import shutil
 import signal
 import socket
 import threading
@@ -213,8 +214,7 @@ def test_without_a_champion_it_waits_for_one(untrained: Any, row: dict[str, Any]
 
 
 def test_a_project_without_feature_values_says_so_when_it_starts(shop: Any) -> None:
-    for file in (shop.root / ".fivefold" / "online").iterdir():
-        file.unlink()
+    shutil.rmtree(shop.root / ".fivefold" / "online")
     with shop.serve() as server:
         assert "no values of the feature view 'spending' yet; run `fivefold materialize`" in server.said
 

@@ -58,7 +58,7 @@ def materialise_views(
                     step = one.view.name if one.project is workspace.project else one.name
                     steps.run(step, partial(_one, workspace, connection, store, one, at, out, progress))
         if not names:
-            for stale in set(store.views()) - {one.name for one in wanted} - _kept(workspace):
+            for stale in set(store.spaces()) - {one.name for one in wanted} - _kept(workspace):
                 store.drop(stale)
     finally:
         store.close()

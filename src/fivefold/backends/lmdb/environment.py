@@ -24,8 +24,10 @@ class Environment:
         self._path = path
         self._env: Any = lmdb.open(str(path), map_size=FIRST_SIZE, max_readers=READERS)
         self._inside = 0
-        self._resizing = 0
-        self._changed = threading.Condition()
+        self._waiting = 0
+        # a bare lock, which those who enter and leave take: a condition costs a reader as much as its reading
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
         self.owners = 0
 
     @property
@@ -33,33 +35,36 @@ class Environment:
         """Bytes of the map."""
         return int(self._env.info()["map_size"])
 
-    @contextmanager
-    def used(self) -> Iterator[Any]:
-        """The LMDB environment for one transaction, during which it is not resized."""
-        with self._changed:
+    def enter(self) -> Any:
+        """The LMDB environment for one transaction, during which it is neither resized nor closed; then `leave`."""
+        with self._lock:
             # those who come now wait, else a resize would wait for ever where there is always somebody inside
-            while self._resizing:
+            while self._waiting:
                 self._changed.wait()
             self._inside += 1
+        return self._env
+
+    def leave(self) -> None:
+        """The transaction is over."""
+        with self._lock:
+            self._inside -= 1
+            if self._waiting and not self._inside:
+                self._changed.notify_all()
+
+    @contextmanager
+    def used(self) -> Iterator[Any]:
+        """`enter` and `leave` around a block."""
+        env = self.enter()
         try:
-            yield self._env
+            yield env
         finally:
-            with self._changed:
-                self._inside -= 1
-                if not self._inside:
-                    self._changed.notify_all()
+            self.leave()
 
     def resize(self, size: int) -> None:
         """Give the map another size, 0 for the one another process gave it, once no transaction is under way."""
-        with self._changed:
-            self._resizing += 1
-            try:
-                self._changed.wait_for(lambda: not self._inside)
-                if size == 0 or size > self.size:
-                    self._env.set_mapsize(size)
-            finally:
-                self._resizing -= 1
-                self._changed.notify_all()
+        with self._alone():
+            if size == 0 or size > self.size:
+                self._env.set_mapsize(size)
 
     def release(self) -> None:
         """One owner fewer; the last one closes it."""
@@ -67,9 +72,19 @@ class Environment:
             self.owners -= 1
             if not self.owners:
                 del _open[self._path]
-                with self._changed:
-                    self._changed.wait_for(lambda: not self._inside)
+                with self._alone():
                     self._env.close()
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        with self._changed:
+            self._waiting += 1
+            try:
+                self._changed.wait_for(lambda: not self._inside)
+                yield
+            finally:
+                self._waiting -= 1
+                self._changed.notify_all()
 
 
 def opened(path: Path) -> Environment:
