@@ -111,9 +111,9 @@ def test_a_look_up_at_a_moment_is_history_as_of_it(world: dict[str, Any]) -> Non
         materialise(connection, store, "events_of@1", view, at=world["at"], meaning="m", snapshot="s", schemas=schemas,
                     scales=scales, relation=lambda _: "history")
         past = frame(connection, model, spine, "__moment", schemas, scales, lambda _: "history")
-    lookup = Lookup(model, schemas, lambda v: f"{v.name}@1")
+    lookup = Lookup(model, schemas, scales, lambda v: f"{v.name}@1")
     sent = msgspec.json.decode(msgspec.json.encode([{k: r[k] for k in lookup.fields} for r in world["asked"]]))
-    found = lookup.vectors(store, [lookup.accept(r) for r in sent])
+    found = lookup.vectors(store, [lookup.accept(r) for r in sent], world["at"])
     types = feature_types(model, schemas)
     plain = past.select(lookup.names)
     learnt = [n for n in lookup.names if types[n] is not Type.TIMESTAMP]

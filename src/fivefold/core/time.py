@@ -78,3 +78,11 @@ def to_micros(moment: datetime.datetime) -> int:
 def iso(micros: int) -> str:
     """ISO 8601 in UTC with a Z; fractions only when there are any."""
     return (_EPOCH + datetime.timedelta(microseconds=micros)).isoformat().replace("+00:00", "Z")
+
+
+def moment(micros: int) -> str:
+    """ISO 8601 of a moment, also of one beyond the years that ISO 8601 has: then the microseconds."""
+    try:
+        return iso(micros)
+    except OverflowError:
+        return f"{micros}us"

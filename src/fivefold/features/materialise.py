@@ -1,32 +1,30 @@
-"""Feature values as of a moment, for every entity, into the online store."""
+"""The past of a feature view, for every entity, into the online store: as states that answer every later moment."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import duckdb
 import msgspec
-import pyarrow as pa
 
 from fivefold.core.canonical import digest
 from fivefold.core.features import FeatureView
 from fivefold.core.sources import rows_of
 from fivefold.core.types import Schema, Type
-from fivefold.features.asof import as_of
 from fivefold.features.compile import Relation, Scales, sources
 from fivefold.features.entity_keys import key_reader
-from fivefold.ports.online import MARK, OnlineStore
+from fivefold.features.kernel.plan import Source
+from fivefold.features.kernel.relation import Engine
+from fivefold.features.kernel.rows import first_of_each
+from fivefold.features.kernel.sources import ID, Stored
+from fivefold.features.state.apply import applied
+from fivefold.features.state.incoming import incoming
+from fivefold.features.state.key import View
+from fivefold.features.state.mark import Mark, mark_of, write_mark
+from fivefold.ports.online import OnlineStore
 
-MOMENT = "__moment"
-
-
-class Mark(msgspec.Struct, frozen=True, array_like=True):
-    """What a view's values were made of: as of `at` (microseconds UTC), `made_of` the digest of all inputs."""
-
-    at: int
-    made_of: str
-    names: tuple[str, ...]
-    entities: int
+MEMORY = 1 << 30
 
 
 class Materialised(msgspec.Struct, frozen=True):
@@ -38,14 +36,29 @@ class Materialised(msgspec.Struct, frozen=True):
     new: bool
 
 
-_write = msgspec.msgpack.Encoder().encode
-read_mark = msgspec.msgpack.Decoder(Mark).decode
+class Cut(msgspec.Struct, frozen=True):
+    """Where a stream goes on from a snapshot: by partition, the last offset whose event the snapshot holds."""
+
+    stream: str
+    offsets: Mapping[int, int]
 
 
-def mark_of(store: OnlineStore, name: str) -> Mark | None:
-    """What the values of a view, under its name in the store, were made of."""
-    (found,) = store.get([(name, MARK)])
-    return read_mark(found) if found is not None else None
+def view_plan(
+    view: FeatureView, schemas: Mapping[str, Schema], scales: Scales, relation: Relation = lambda name: name
+) -> Source:
+    """What the as-of join is asked for all features of a view."""
+    (plan,) = sources([view], schemas, scales, relation)
+    return plan
+
+
+def state_view(plan: Source, view: FeatureView, schemas: Mapping[str, Schema]) -> View:
+    """How the states of a view are kept."""
+    return View(plan, schemas[rows_of(view.source).name][plan.seq] if plan.seq else None)
+
+
+def key_types(view: FeatureView, schemas: Mapping[str, Schema]) -> list[Type]:
+    """The types of the view's entity keys, in order."""
+    return [schemas[rows_of(view.source).name][k] for k in view.entity.key]
 
 
 def materialise(
@@ -60,53 +73,54 @@ def materialise(
     schemas: Mapping[str, Schema],
     scales: Scales,
     relation: Relation,
+    cut: Cut | None = None,
     threads: int = 2,
+    memory: int = MEMORY,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> Materialised:
-    """Put the values of a view as of `at` into the store under `name`, all in one transaction.
+    """Put the states of a view, made for queries from `at` on, into the store under `name`, all in one transaction.
 
-    The same kernel as in history computes them. `meaning` is the view's closure digest and `snapshot` that of its
-    source: when the store holds values made of the same at the same moment, nothing is done.
+    `meaning` is the view's closure digest and `snapshot` that of its source: when the store holds states made of the
+    same at the same moment, nothing is done. For a view fed by a stream, `cut` says where the stream goes on.
     """
-    rows = rows_of(view.source)
     made_of = digest(
         "materialised",
-        {"view": meaning, "snapshot": snapshot, "at": str(at), "scales": dict(scales.get(rows.name, {}))},
+        {
+            "view": meaning,
+            "snapshot": snapshot,
+            "at": str(at),
+            "scales": dict(scales.get(rows_of(view.source).name, {})),
+            "cut": {str(p): str(o) for p, o in (cut.offsets if cut else {}).items()},
+        },
     )
     held = mark_of(store, name)
     if held is not None and held.made_of == made_of:
         return Materialised(view.name, held.entities, at, new=False)
-    (plan,) = sources([view], schemas, scales, relation)
-    keys = ", ".join(f'"{k}"' for k in view.entity.key)
-    there = " and ".join(f'"{k}" is not null' for k in view.entity.key)
-    spine = connection.sql(
-        f"select distinct {keys}, make_timestamp({at}::bigint) as {MOMENT} from {relation(rows.name)} where {there}"
-    ).to_arrow_table()
-    table = as_of(spine, MOMENT, [plan], connection=connection, threads=threads, event_times=True, progress=progress)
-    names = tuple(a.name for a in plan.aggregates)
-    types = [schemas[rows.name][k] for k in view.entity.key]
-    items = list(_items(table, tuple(view.entity.key), types, names))
-    store.replace(name, items, _write(Mark(at, made_of, names, len(items))))
+    plan = view_plan(view, schemas, scales, relation)
+    kept = state_view(plan, view, schemas)
+    items = dict(_items(connection, kept, key_reader(key_types(view, schemas)), at, threads, memory, progress))
+    mark = Mark(at, made_of, snapshot, len(items), cut.stream if cut else "", dict(cut.offsets) if cut else {})
+    store.replace(name, items.items(), write_mark(mark))
     return Materialised(view.name, len(items), at, new=True)
 
 
 def _items(
-    table: pa.Table, keys: tuple[str, ...], types: list[Type], names: tuple[str, ...]
+    connection: duckdb.DuckDBPyConnection,
+    kept: View,
+    key: Any,
+    at: int,
+    threads: int,
+    memory: int,
+    progress: Callable[[str, int, int], None] | None,
 ) -> Iterator[tuple[bytes, bytes]]:
-    """Key and `[values, event times]` of each entity that has any row in view."""
-    read = key_reader(types)
-    columns = [_plain(table[k]) for k in keys]
-    values = [_plain(table[n]) for n in names]
-    times = [_plain(table[f"{n}__time"]) for n in names]
-    for key, value, time in zip(
-        zip(*columns, strict=True), zip(*values, strict=True), zip(*times, strict=True), strict=True
-    ):
-        if any(t is not None for t in time):
-            encoded = read(key)
-            assert encoded is not None
-            yield encoded, _write((value, time))
-
-
-def _plain(column: pa.ChunkedArray) -> list[object]:
-    """Python values; instants as microseconds."""
-    return list((column.cast(pa.int64()) if pa.types.is_timestamp(column.type) else column).to_pylist())
+    """Every entity's state, from all rows of the source; parts of it at a time, where it does not fit in memory."""
+    with Engine(connection, memory // 3, threads) as engine:
+        stored = Stored(engine, kept.source, 0, memory // 3, read_again=False)
+        for number, (table, is_all) in enumerate(stored.parts()):
+            first = first_of_each(table.column(ID).combine_chunks()) if ID in table.column_names else None
+            new = incoming(kept, table, key, first)
+            for place, value in applied(kept, new.keys, new.entity, new.rows, at, lambda keys: [None] * len(keys)):
+                if value is not None:
+                    yield place, value
+            if progress is not None:
+                progress(kept.source.name, number + 1, 1 if is_all else number + 2)

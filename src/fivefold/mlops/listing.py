@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from fivefold.core.errors import NotFound
 from fivefold.core.noun import definition, noun_digest
-from fivefold.core.time import iso
+from fivefold.core.time import iso, moment
 from fivefold.core.types import Type
 from fivefold.data.infer import FEW, propose
 from fivefold.data.snapshots import quarantine_file
@@ -156,7 +156,7 @@ def _audit(workspace: Workspace, limit: int) -> list[Row]:
 def _predictions(workspace: Workspace, limit: int) -> list[Row]:
     from fivefold.workspace.predictions import read_predictions
 
-    return [{**p, "at": iso(p["at"]), "key": p["key"][:12], "as_of": {v: iso(t) for v, t in p["as_of"].items()},
+    return [{**p, "at": iso(p["at"]), "key": p["key"][:12], "as_of": moment(p["as_of"]),
              "features": {n: {"value": v, "event_time": None if t is None else iso(t), "status": s}
                           for n, (v, t, s) in p["features"].items()}}
             for p in read_predictions(workspace.state, limit)]

@@ -37,12 +37,15 @@ class Answering:
 
     def __init__(self, served: Served) -> None:
         self.served = served
-        self.lookup = Lookup(served.model, served.schemas, served.online_name)
+        self.lookup = Lookup(served.model, served.schemas, served.scales, served.online_name)
         self._classes = served.loaded.about.classes
         self._rules = _request_rules(served, self.lookup)
 
-    def answer(self, store: OnlineStore, rows: Sequence[Any]) -> list[Answered | FivefoldError]:
-        """An answer or an error for each row, in order. Raises Unavailable when the store does not answer."""
+    def answer(self, store: OnlineStore, rows: Sequence[Any], at: int) -> list[Answered | FivefoldError]:
+        """An answer or an error for each row, in order, from features as of `at` (microseconds UTC).
+
+        Raises Unavailable when the store does not answer, Invalid when it does not answer for that moment any more.
+        """
         out: list[Answered | FivefoldError | None] = [None] * len(rows)
         taken: list[tuple[int, dict[str, Any], list[str]]] = []
         for i, given in enumerate(rows):
@@ -51,7 +54,7 @@ class Answering:
                 taken.append((i, row, self._check(row)))
             except FivefoldError as e:
                 out[i] = e
-        found = self.lookup.vectors(store, [row for _, row, _ in taken]) if taken else []
+        found = self.lookup.vectors(store, [row for _, row, _ in taken], at) if taken else []
         good: list[tuple[int, dict[str, Any], list[str], Vector]] = []
         for (i, row, warnings), vector in zip(taken, found, strict=True):
             if isinstance(vector, FivefoldError):
@@ -84,7 +87,7 @@ class Answering:
         return [
             f"no values of the feature view {name!r} have been materialised"
             for name in self.lookup.views
-            if name not in vector.as_of
+            if name not in vector.seen
         ]
 
     def _predict(self, vectors: Sequence[Vector]) -> list[Any]:

@@ -11,10 +11,10 @@ from typing import Any
 import msgspec
 
 from fivefold.core.errors import FivefoldError, Invalid, NotFound, Unavailable
-from fivefold.core.time import iso
+from fivefold.core.time import moment
 from fivefold.core.uses import Endpoint
 from fivefold.features.lookup import Vector
-from fivefold.features.materialise import mark_of
+from fivefold.features.state.mark import mark_of
 from fivefold.ports.online import OnlineStore
 from fivefold.realtime.answering import Answering
 from fivefold.realtime.prediction_log import PredictionLog
@@ -43,7 +43,7 @@ class Answer(msgspec.Struct, frozen=True, omit_defaults=True):
     id: str = ""
     prediction: Any = None
     features: dict[str, Feature] | None = None
-    as_of: dict[str, str] | None = None
+    as_of: str | None = None
     warnings: list[str] | None = None
     error: dict[str, str] | None = None
 
@@ -51,7 +51,15 @@ class Answer(msgspec.Struct, frozen=True, omit_defaults=True):
 class Live:
     """A champion in use. `refresh` looks for another one; what answers meanwhile is always whole."""
 
-    def __init__(self, workspace: Workspace, endpoint: Endpoint, store: OnlineStore, log: PredictionLog) -> None:
+    def __init__(
+        self,
+        workspace: Workspace,
+        endpoint: Endpoint,
+        store: OnlineStore,
+        log: PredictionLog,
+        at: int | None = None,
+    ) -> None:
+        self._at = at
         self.name = endpoint.name
         self._workspace = workspace
         self._model = endpoint.model.name
@@ -121,29 +129,40 @@ class Live:
         self.trouble = trouble
         self._failed = None if held is None else (held, time.monotonic() + AGAIN_SECONDS)
 
-    def answer(self, rows: Sequence[Any], started: int) -> tuple[Served, list[Answer]]:
+    def answer(self, rows: Sequence[Any], started: int, at: int | None = None) -> tuple[Served, list[Answer]]:
         """Answer rows, in order; a bad row fails alone. `started` is when the request came (perf_counter_ns).
 
-        Raises Unavailable when there is no champion to answer, or the store of features does not answer.
+        Features are as of `at` (microseconds UTC), else of the fixed moment that is served for, else of now. Raises
+        Invalid for a moment before what the store answers for, Unavailable when there is no champion to answer, or
+        the store of features does not answer.
         """
         using = self._using
         if using is None:
             what = self.trouble or Unavailable(f"the model of the endpoint {self.name!r} has no champion yet.")
             raise Unavailable(what.message, hint=what.hint or f"Run `fivefold train {self._model}`.")
+        if at is None:
+            at = self._workspace.clock() if self._at is None else self._at
         return using.served, [
             Answer(error={"message": found.message, "hint": found.hint})
             if isinstance(found, FivefoldError)
-            else self._finish(using, *found, started)
-            for found in using.answer(self._store, rows)
+            else self._finish(using, *found, at, started)
+            for found in using.answer(self._store, rows, at)
         ]
 
     def _finish(
-        self, using: Answering, row: dict[str, Any], vector: Vector, found: Any, warnings: list[str], started: int
+        self,
+        using: Answering,
+        row: dict[str, Any],
+        vector: Vector,
+        found: Any,
+        warnings: list[str],
+        at: int,
+        started: int,
     ) -> Answer:
         now = self._workspace.clock()
         made = prediction_id(now)
         version, names = using.served.version, using.lookup.names
-        values, times, statuses, as_of = vector
+        values, times, statuses, seen = vector
         took = (time.perf_counter_ns() - started) // 1000
         self._log.put(
             lambda: Prediction(
@@ -155,7 +174,8 @@ class Live:
                 version.key,
                 row,
                 dict(zip(names, zip(values, times, statuses, strict=True), strict=True)),
-                as_of,
+                at,
+                seen,
                 found,
                 took,
             )
@@ -164,16 +184,10 @@ class Live:
             n: Feature(v, s, None if t is None else _iso(t))
             for n, v, t, s in zip(names, values, times, statuses, strict=True)
         }
-        return Answer(made, found, features, {v: _iso(t) for v, t in as_of.items()}, warnings or None)
+        return Answer(made, found, features, _iso(at), warnings or None)
 
 
-@lru_cache(4096)
-def _iso(micros: int) -> str:
-    """ISO 8601 of a moment, also of one beyond the years that ISO 8601 has: then the microseconds."""
-    try:
-        return iso(micros)
-    except OverflowError:
-        return f"{micros}us"
+_iso = lru_cache(4096)(moment)
 
 
 def prediction_id(now: int) -> str:

@@ -11,11 +11,16 @@ from typing import Any
 
 import msgspec
 
+from fivefold.features.lookup import Seen
+
 _BLOCK = 1 << 18
 
 
 class Prediction(msgspec.Struct, frozen=True):
-    """One answer. Times are microseconds UTC; `features` holds (value, event time, status) by name."""
+    """One answer. Times are microseconds UTC; `features` holds (value, event time, status) by name.
+
+    The features are as of `as_of`, made of the rows that `seen` says by feature view.
+    """
 
     id: str
     at: int
@@ -25,7 +30,8 @@ class Prediction(msgspec.Struct, frozen=True):
     key: str
     row: dict[str, Any]
     features: dict[str, tuple[Any, int | None, str]]
-    as_of: dict[str, int]
+    as_of: int
+    seen: dict[str, Seen]
     prediction: Any
     latency_us: int
 

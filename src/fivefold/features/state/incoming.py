@@ -43,7 +43,7 @@ def incoming(
         seen &= kept
     at = np.flatnonzero(seen)
     check_times(time[at], f"source {view.source.name!r}")
-    present, first, entity = np.unique(codes[at], return_index=True, return_inverse=True)
+    _, first, entity = np.unique(codes[at], return_index=True, return_inverse=True)
     values = [c.take(pa.array(at[first])).to_pylist() for c in columns]
     keys = [key_bytes(key) for key in zip(*values, strict=True)]
     seq = column(read(SEQ), kind_of(read(SEQ))).take(at) if view.layout.seq is not None else None

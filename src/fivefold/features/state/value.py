@@ -41,29 +41,30 @@ class _Window(NamedTuple):
 
 
 class Values:
-    """Makes the features of a view; one is made for each view and used for all its entities."""
+    """Makes the features of a view, or the `wanted` ones by number; made once and used for all its entities."""
 
-    def __init__(self, view: View) -> None:
+    def __init__(self, view: View, wanted: Sequence[int] | None = None) -> None:
         self._view = view
+        every = view.source.aggregates
+        self._aggregates = every if wanted is None else [every[n] for n in wanted]
         windows: dict[tuple[Any, ...], list[tuple[int, Aggregate, list[int]]]] = {}
-        for number, a in enumerate(view.source.aggregates):
+        for number, a in enumerate(self._aggregates):
             key = (a.over, a.hop, a.ago, a in view.keep.merged)
             windows.setdefault(key, []).append((number, a, view.algebra.places(a)))
         self._windows = [
             _Window(of[0][1], key[3], sorted({p for _, _, places in of for p in places}), of)
             for key, of in windows.items()
         ]
-        self._count = len(view.source.aggregates)
-        self._simple = _Newest(view) if view.keep.only_last and len(view.keep.agos) == 1 else None
+        self._simple = _Newest(view, self._aggregates) if view.keep.only_last and len(view.keep.agos) == 1 else None
 
     def of(self, states: Sequence[tuple[bytes, Read]], at: int) -> list[Value]:
-        """The features at a time (µs), in the order of the view's aggregates. Each state comes with its tiles' rows."""
-        if self._simple is not None and len(states) == 1:
-            found = self._simple.of(states[0][0], at)
+        """The features at a time (µs), in their order. Each state comes with its tiles' rows."""
+        if self._simple is not None:
+            found = self._simple.of([raw for raw, _ in states], at)
             if found is not None:
                 return found
         pieces = [_Pieces(self._view, raw, read) for raw, read in states]
-        out: list[Any] = [None] * self._count
+        out: list[Any] = [None] * len(self._aggregates)
         for window in self._windows:
             right = at - window.first.ago - self._view.source.delay
             left = left_edge(at, window.first)
@@ -138,36 +139,46 @@ class _Pieces:
 class _Newest:
     """The common case made fast: only `last`, and the newest record of one state answers it."""
 
-    def __init__(self, view: View) -> None:
+    def __init__(self, view: View, aggregates: Sequence[Aggregate]) -> None:
         layout = view.layout
         self._size = layout.size
         self._record = layout.record.unpack_from
         self._shift = view.keep.agos[0] + view.source.delay
         self._texts = bool(layout.texts)
         plans = []
-        for a in view.source.aggregates:
+        for a in aggregates:
             assert a.column is not None
             place = layout.place(a.column, a.type)
             plans.append((1 << place, layout.first + place, a.type is Type.BOOL, a))
         self._plans = plans
 
-    def of(self, raw: bytes, at: int) -> list[Value] | None:
+    def of(self, states: Sequence[bytes], at: int) -> list[Value] | None:
         """The features, or None where the general way is needed."""
-        _, _, count, _, rest = HEAD.unpack_from(raw)
-        if rest or self._texts or not count:
+        if self._texts:
             return None
-        place = HEAD.size + (count - 1) * self._size
-        record = self._record(raw, place)
-        time = record[TIME]
-        if time >= at - self._shift or (count > 1 and self._record(raw, place - self._size)[TIME] == time):
+        newest: tuple[Any, ...] | None = None
+        for raw in states:
+            _, _, count, _, rest = HEAD.unpack_from(raw)
+            if rest or not count:
+                return None
+            place = HEAD.size + (count - 1) * self._size
+            record = self._record(raw, place)
+            time = record[TIME]
+            if time >= at - self._shift or (count > 1 and self._record(raw, place - self._size)[TIME] == time):
+                return None
+            if newest is None or time > newest[TIME]:
+                newest = record
+            elif time == newest[TIME]:
+                return None
+        if newest is None:
             return None
-        flags = record[FLAGS]
+        time, flags = newest[TIME], newest[FLAGS]
         out = []
         for bit, where, is_bool, a in self._plans:
             if a.over is not None and time < left_edge(at, a):
                 out.append(Value(None, None, True))
             elif flags & bit:
-                out.append(Value(bool(record[where]) if is_bool else record[where], time, False))
+                out.append(Value(bool(newest[where]) if is_bool else newest[where], time, False))
             else:
                 out.append(Value(None, time, False))
         return out
