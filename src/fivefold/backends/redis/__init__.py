@@ -1,0 +1,4 @@
+"""Redis and Valkey."""
+
+schemes = ("redis", "rediss", "valkey")
+extra = "redis"
