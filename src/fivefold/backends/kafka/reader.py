@@ -3,9 +3,9 @@ readers of several partitions neither wait for each other nor fetch anything twi
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
+from logging import Logger, LoggerAdapter
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
@@ -26,7 +26,7 @@ class Reader:
     """Whoever calls holds `lock`. Raises KafkaException, and OutOfRange."""
 
     def __init__(
-        self, topic: str, partition: int, settings: dict[str, Any], logger: logging.Logger, timeout: float
+        self, topic: str, partition: int, settings: dict[str, Any], logger: LoggerAdapter[Logger], timeout: float
     ) -> None:
         self.lock = threading.Lock()
         self._place = (topic, partition)

@@ -36,7 +36,17 @@ _READING = {
     "enable.partition.eof": True,
 }
 _SENDING = {"enable.idempotence": True, "acks": "all", "delivery.report.only.error": True}
-_logger = logging.getLogger("fivefold.kafka")
+
+
+class _Aside(logging.LoggerAdapter[logging.Logger]):
+    """What librdkafka says, of no use but to who looks for it: it connects again by itself, and who asks meanwhile is
+    told by an error."""
+
+    def log(self, level: int, msg: object, *args: object, **more: Any) -> None:
+        super().log(logging.DEBUG, msg, *args, **more)
+
+
+_logger = _Aside(logging.getLogger("fivefold.kafka"))
 
 
 class Kafka:
@@ -233,7 +243,6 @@ def _seconds(given: float | str) -> float:
 
 
 def _note(error: KafkaError) -> None:
-    # librdkafka connects again by itself; who asks meanwhile is told by the time that passes
     _logger.debug("%s", error)
 
 
