@@ -1,4 +1,4 @@
-"""What the backends of streams agree on: what the query of a topic's URL may say, and which partition takes a message."""
+"""What the backends of streams share: the settings in a topic's URL, and which partition takes a message."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def spread(
         return {partition or 0: messages} if messages else {}
     out: dict[int, list[Message]] = {}
     for message in messages:
-        chosen = next(turns) % count if message.key is None else zlib.crc32(message.key) % count
+        chosen = next(turns) % count if message.key is None else partition_of(message.key, count)
         out.setdefault(chosen, []).append(message)
     return dict(out)
 

@@ -16,7 +16,8 @@ from typing import Any, TypeVar
 from urllib.parse import parse_qsl
 
 from confluent_kafka import KafkaError, KafkaException, Producer
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
 
 from fivefold.backends.kafka.reader import OutOfRange, Reader
 from fivefold.backends.topics import known_partition, out_of_range, same_partitions, settings, topic_name
@@ -217,7 +218,8 @@ class Kafka:
             return Invalid(f"kafka: {error.str()}.", hint="Options are settings of librdkafka.")
         said = f"{error.str() or error.name()} ({error.name()})" if error is not None else "its offsets changed"
         return Unavailable(
-            f"Kafka at {servers}, topic {self._topic!r}: {said}.", hint="Look whether the brokers are up, and try again."
+            f"Kafka at {servers}, topic {self._topic!r}: {said}.",
+            hint="Look whether the brokers are up, and try again.",
         )
 
 

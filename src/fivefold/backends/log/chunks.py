@@ -25,7 +25,7 @@ _record = partial(tuple.__new__, Record)
 
 
 class Chunk(NamedTuple):
-    count: int
+    records: int
     packed: bytes
 
 

@@ -163,7 +163,7 @@ class Log:
         for partition, chunks in parts.items():
             following, size = _state(transaction, partition)
             for chunk in chunks:
-                following += chunk.count
+                following += chunk.records
                 size += len(chunk.packed)
                 transaction.put(_CHUNK.pack(1, partition, following - 1), chunk.packed)
             transaction.put(_STATE_KEY.pack(2, partition), _STATE.pack(following, size))

@@ -11,7 +11,8 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from functools import partial
 from typing import Any, TypeVar
 
 import grpc
@@ -106,10 +107,11 @@ class PubSub:
             if found:
                 return found
             left = until - time.monotonic()
+            patience = min(left, LONGEST_PULL)
             # one thread asks, and lands what comes for all partitions; the others look whether theirs is among it
             if self._pulling.acquire(blocking=False):
                 try:
-                    self._ask(lambda left=left: self._pull(min(left, LONGEST_PULL)))
+                    self._ask(partial(self._pull, patience))
                 finally:
                     self._pulling.release()
                 found = self._inbox.read(partition, after, limit)
@@ -216,16 +218,15 @@ def _clients(emulator: str, credentials: str) -> tuple[Any, Any]:
             PublisherClient(transport=PublisherGrpcTransport(channel=channel)),
             SubscriberClient(transport=SubscriberGrpcTransport(channel=channel)),
         )
-    given = Credentials.from_service_account_file(credentials) if credentials else None
+    service_account: Any = Credentials
+    given = service_account.from_service_account_file(credentials) if credentials else None
     return PublisherClient(credentials=given), SubscriberClient(credentials=given)
 
 
 def _made(make: Callable[[], object]) -> None:
-    try:
+    # unless another process was faster
+    with suppress(exceptions.AlreadyExists):
         make()
-    except exceptions.AlreadyExists:
-        # another process was faster
-        pass
 
 
 def _requests(messages: list[dict[str, Any]]) -> Iterable[list[dict[str, Any]]]:

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import itertools
 import random
-import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from functools import partial
 from typing import Any, TypeVar
 
 import msgspec
@@ -21,7 +22,7 @@ from redis.retry import Retry
 
 from fivefold.backends.topics import known_partition, out_of_range, same_partitions, settings, spread, topic_name
 from fivefold.backends.url import parse
-from fivefold.core.errors import Invalid, Unavailable
+from fivefold.core.errors import Unavailable
 from fivefold.ports.streams import Broker, Message, Record
 
 T = TypeVar("T")
@@ -101,7 +102,7 @@ class Redis:
         self._limits = [str(asked.max_records), str(asked.retention)]
         self._turns = itertools.count(random.randrange(1 << 30))
         self._place = f"{parts.host or '127.0.0.1'}:{parts.port or 6379}"
-        secure = {
+        secure: dict[str, Any] = {
             "ssl": True,
             "ssl_ca_certs": ssl_ca_certs,
             "ssl_certfile": ssl_certfile,
@@ -121,11 +122,10 @@ class Redis:
         )
         self._append = self._client.register_script(_APPEND)
         self._open = True
-        try:
+        with ExitStack() as undo:
+            undo.callback(self.close)
             self._count = same_partitions(self._topic, asked.partitions, self._found_or_made(asked.partitions or 1))
-        finally:
-            if not hasattr(self, "_count"):
-                self.close()
+            undo.pop_all()
 
     def partitions(self) -> int:
         return self._count
@@ -138,7 +138,7 @@ class Redis:
             for value, key, headers in some:
                 arguments += (value, b"" if key is None else b"k" + key, _encode(headers) if headers else b"")
             keys = [self._records(chosen), self._following(chosen)]
-            self._ask(lambda keys=keys, arguments=arguments: self._append(keys=keys, args=arguments))
+            self._ask(partial(self._append, keys=keys, args=arguments))
 
     def read(self, partition: int, after: int, limit: int, wait: float = 0.0) -> list[Record]:
         known_partition(partition, self._count, self._topic)
@@ -146,7 +146,7 @@ class Redis:
         until = time.monotonic() + wait
         while True:
             left = until - time.monotonic()
-            found = self._ask(lambda left=left: self._look(partition, after, limit, min(left, LONGEST_BLOCK)))
+            found = self._ask(partial(self._look, partition, after, limit, min(left, LONGEST_BLOCK)))
             if not found or found[0].offset != after + 1:
                 wrong = out_of_range(self._topic, partition, after, *self.bounds(partition))
                 if wrong:
