@@ -55,7 +55,8 @@ def test_a_broker_that_goes_and_comes_back_loses_and_doubles_nothing(own_server:
     own_server.start()
     soon(lambda: broker.append(sent[200:], 0))
     while len(found) < 300:
-        more = soon(lambda: broker.read(0, found[-1].offset, 64, wait=5))
+        after = found[-1].offset
+        more = soon(lambda after=after: broker.read(0, after, 64, wait=5))
         assert more
         found += more
     assert [(r.value, r.key) for r in found] == [(m.value, m.key) for m in sent]

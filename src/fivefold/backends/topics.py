@@ -13,6 +13,7 @@ from fivefold.core.time import duration
 from fivefold.ports.streams import Message
 
 MOST_PARTITIONS = 1024
+LONGEST_TIMEOUT = 3600
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,248}")
 _SIZE = re.compile(r"(\d+)\s*([kmgt]?)b?", re.IGNORECASE)
@@ -56,6 +57,20 @@ def topic_name(name: str, where: str) -> str:
             hint="Use letters, digits, _, - and dots, and begin with a letter, a digit or _.",
         )
     return name
+
+
+def seconds(given: float | str, where: str) -> float:
+    """The option `timeout`; raises Invalid, naming `where`."""
+    try:
+        found = float(given)
+    except ValueError:
+        found = 0.0
+    if not 0 < found <= LONGEST_TIMEOUT:
+        raise Invalid(
+            f"{where}: {given!r} is not a number of seconds (accepted: above 0, at most {LONGEST_TIMEOUT}).",
+            hint="Write for instance 10.",
+        )
+    return found
 
 
 def same_partitions(topic: str, asked: int | None, have: int) -> int:

@@ -12,10 +12,12 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from fivefold.ports.streams import Record
 
-# what is fetched ahead of the reader, at most
-AHEAD_KIB = 16 << 10
+# how much is fetched ahead of the reader at most, and how soon more is when it took some
+_AHEAD = {"queued.max.messages.kbytes": 16 << 10, "fetch.queue.backoff.ms": 20}
 # C code does not see Ctrl-C: it comes back this often
 LONGEST_CALL = 0.5
+# what the library gives at once, at most
+MOST_TAKEN = 1_000_000
 
 
 class OutOfRange(Exception):
@@ -36,7 +38,7 @@ class Reader:
         self._end: int | None = None
         # librdkafka stops fetching after an error: then it is told again where to read
         self._stopped = False
-        self._consumer = Consumer({"queued.max.messages.kbytes": AHEAD_KIB, **settings}, logger=logger)
+        self._consumer = Consumer({**_AHEAD, **settings}, logger=logger)
 
     def bounds(self) -> tuple[int, int]:
         """The oldest offset, and the one after the newest that is committed."""
@@ -69,6 +71,7 @@ class Reader:
 
     def _take(self, limit: int, wait: float, high: int | None) -> list[Record]:
         until = time.monotonic() + wait
+        limit = min(limit, MOST_TAKEN)
         got = self._consumer.consume(limit, 0)
         while True:
             found = self._records(got)

@@ -20,7 +20,7 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from fivefold.backends.kafka.reader import OutOfRange, Reader
-from fivefold.backends.topics import known_partition, out_of_range, same_partitions, settings, topic_name
+from fivefold.backends.topics import known_partition, out_of_range, same_partitions, seconds, settings, topic_name
 from fivefold.core.errors import FivefoldError, Invalid, Unavailable
 from fivefold.ports.streams import Broker, Message, Record
 
@@ -64,7 +64,7 @@ class Kafka:
             )
         asked = settings(dict(parse_qsl(query)), "the kafka URL", ("partitions",))
         self._topic = topic_name(named or topic, "kafka")
-        self._timeout = _seconds(timeout)
+        self._timeout = seconds(timeout, "kafka, timeout")
         self._given = {**_given(options), "bootstrap.servers": servers}
         self._sending, self._opening = threading.Lock(), threading.Lock()
         self._producer: Any = None
@@ -167,15 +167,16 @@ class Kafka:
     def _send(self, messages: Sequence[Message], to: dict[str, int]) -> None:
         self._check_open()
         if self._producer is None:
+            unsent = self._unsent = []
             sending = {
                 "partitioner": "murmur2_random",
                 **self._given,
                 **_SENDING,
                 "delivery.timeout.ms": int(self._timeout * 1000),
-                "on_delivery": lambda error, _: self._unsent.append(error),
+                # the list of this producer, not of one that came after it
+                "on_delivery": lambda error, _: unsent.append(error),
                 "error_cb": _note,
             }
-            self._unsent = []
             self._producer = Producer(sending, logger=_logger)
         produce, topic = self._producer.produce, self._topic
         for value, key, headers in messages:
@@ -232,16 +233,6 @@ def _given(options: dict[str, object]) -> dict[str, Any]:
             raise Invalid(f"kafka: the setting {dotted!r} is fixed.", hint="Leave it out.")
         out[dotted] = value
     return out
-
-
-def _seconds(given: float | str) -> float:
-    try:
-        seconds = float(given)
-    except ValueError:
-        seconds = 0.0
-    if not 0 < seconds < 86_400:
-        raise Invalid(f"kafka, timeout: {given!r} is not a number of seconds.", hint="Write for instance 10.")
-    return seconds
 
 
 def _note(error: KafkaError) -> None:

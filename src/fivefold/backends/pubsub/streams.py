@@ -27,7 +27,7 @@ from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransp
 
 from fivefold.backends.log.streams import Log
 from fivefold.backends.pubsub.envelope import arrived, sent
-from fivefold.backends.topics import known_partition, settings, topic_name
+from fivefold.backends.topics import known_partition, seconds, settings, topic_name
 from fivefold.backends.url import parse
 from fivefold.core.errors import Conflict, Invalid, Unavailable
 from fivefold.ports.streams import Broker, Message, Record
@@ -64,7 +64,7 @@ class PubSub:
                 "the pubsub URL names no project, or no inbox.",
                 hint="Write pubsub://project/topic?inbox=/folder: what is delivered is kept there.",
             )
-        self._timeout = float(timeout)
+        self._timeout = seconds(timeout, "pubsub, timeout")
         self._topic = f"projects/{parts.host}/topics/{name}"
         subscription = asked.rest.get("subscription", f"fivefold-{name}")
         self._subscription = f"projects/{parts.host}/subscriptions/{subscription}"

@@ -20,7 +20,15 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from fivefold.backends.topics import known_partition, out_of_range, same_partitions, settings, spread, topic_name
+from fivefold.backends.topics import (
+    known_partition,
+    out_of_range,
+    same_partitions,
+    seconds,
+    settings,
+    spread,
+    topic_name,
+)
 from fivefold.backends.url import parse
 from fivefold.core.errors import Unavailable
 from fivefold.ports.streams import Broker, Message, Record
@@ -30,6 +38,8 @@ T = TypeVar("T")
 TIMEOUT = 10.0
 # a read that blocks for longer is asked again, so that a server that went away is noticed
 LONGEST_BLOCK = 2.0
+# records of one step of the server: it takes a million arguments, and serves nobody else meanwhile
+MOST_SENT = 50_000
 
 # Entries have the fields v (value), t (when it came), k (key, if any) and h (headers, if any). The script is one step
 # for all who look. What is too old is looked for in blocks of 100, 20 of them at most, so that no append pays for all.
@@ -102,6 +112,7 @@ class Redis:
         self._limits = [str(asked.max_records), str(asked.retention)]
         self._turns = itertools.count(random.randrange(1 << 30))
         self._place = f"{parts.host or '127.0.0.1'}:{parts.port or 6379}"
+        patience = seconds(timeout, f"{parts.scheme}, timeout")
         secure: dict[str, Any] = {
             "ssl": True,
             "ssl_ca_certs": ssl_ca_certs,
@@ -114,8 +125,8 @@ class Redis:
             db=int(database),
             username=username or parts.user or None,
             password=password or parts.password or None,
-            socket_timeout=float(timeout) + LONGEST_BLOCK,
-            socket_connect_timeout=float(timeout),
+            socket_timeout=patience + LONGEST_BLOCK,
+            socket_connect_timeout=patience,
             # an append that was sent again might be there twice
             retry=Retry(NoBackoff(), 0),
             **(secure if parts.scheme == "rediss" else {}),
@@ -134,11 +145,12 @@ class Redis:
         if partition is not None:
             known_partition(partition, self._count, self._topic)
         for chosen, some in spread(messages, partition, self._count, self._turns).items():
-            arguments: list[str | bytes] = [*self._limits]
-            for value, key, headers in some:
-                arguments += (value, b"" if key is None else b"k" + key, _encode(headers) if headers else b"")
             keys = [self._records(chosen), self._following(chosen)]
-            self._ask(partial(self._append, keys=keys, args=arguments))
+            for start in range(0, len(some), MOST_SENT):
+                arguments: list[str | bytes] = [*self._limits]
+                for value, key, headers in some[start : start + MOST_SENT]:
+                    arguments += (value, b"" if key is None else b"k" + key, _encode(headers) if headers else b"")
+                self._ask(partial(self._append, keys=keys, args=arguments))
 
     def read(self, partition: int, after: int, limit: int, wait: float = 0.0) -> list[Record]:
         known_partition(partition, self._count, self._topic)
