@@ -10,7 +10,8 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import wait as finished
 from contextlib import ExitStack, suppress
 from functools import partial
 from typing import Any, TypeVar
@@ -40,9 +41,11 @@ MOST_SENT = 1000
 MOST_BYTES = 8_000_000
 MOST_PULLED = 1000
 SENDERS = 8
-# seconds that one request for messages waits, and between looks into the inbox while another thread waits for some
-LONGEST_PULL = 1.0
+# seconds between looks into the inbox while a request for messages is under way
+FIRST_PAUSE = 0.005
 PAUSE = 0.02
+# seconds in which what was delivered must be acknowledged; it takes milliseconds, and 10 is the least Pub/Sub allows
+ACK_DEADLINE = 10
 
 _PASSING = if_exception_type(exceptions.ServiceUnavailable, exceptions.InternalServerError, exceptions.Aborted)
 
@@ -69,16 +72,21 @@ class PubSub:
         subscription = asked.rest.get("subscription", f"fivefold-{name}")
         self._subscription = f"projects/{parts.host}/subscriptions/{subscription}"
         query = "&".join(f"{key}={value}" for key, value in parts.query.items() if key not in asked.rest)
-        self._pulling = threading.Lock()
+        self._asking = threading.Lock()
+        self._under_way: Future[None] | None = None
         self._open = True
         with ExitStack() as undo:
             self._inbox = Log(f"log:{inbox}?{query}", topic=f"{parts.host}.{subscription}")
+            # from the last to the first: what is under way ends when its connection does, and then the inbox is closed
             undo.callback(self._inbox.close)
+            self._puller = ThreadPoolExecutor(1, thread_name_prefix="pubsub-pull")
+            undo.callback(self._puller.shutdown)
+            self._senders = ThreadPoolExecutor(SENDERS, thread_name_prefix="pubsub-send")
+            undo.callback(self._senders.shutdown)
             self._publisher, self._subscriber = self._ask(lambda: _clients(emulator, credentials))
             undo.callback(self._publisher.transport.close)
             undo.callback(self._subscriber.transport.close)
             self._ask(self._make_sure)
-            self._senders = ThreadPoolExecutor(SENDERS, thread_name_prefix="pubsub")
             self._undo = undo.pop_all()
 
     def partitions(self) -> int:
@@ -95,30 +103,25 @@ class PubSub:
             fields = sent(message, partition)
             by_key.setdefault(fields["ordering_key"], []).append(fields)
         under_way = [self._senders.submit(self._send, some) for some in by_key.values()]
-        wait(under_way)
+        finished(under_way)
         for each in under_way:
             self._ask(each.result)
 
     def read(self, partition: int, after: int, limit: int, wait: float = 0.0) -> list[Record]:
         self._check_open()
         until = time.monotonic() + wait
-        while True:
+        found = self._inbox.read(partition, after, limit)
+        if not found and wait <= 0 and self._idle():
+            self._ask(partial(self._pull, now=True))
             found = self._inbox.read(partition, after, limit)
-            if found:
-                return found
+        while not found:
             left = until - time.monotonic()
-            patience = min(left, LONGEST_PULL)
-            # one thread asks, and lands what comes for all partitions; the others look whether theirs is among it
-            if self._pulling.acquire(blocking=False):
-                try:
-                    self._ask(partial(self._pull, patience))
-                finally:
-                    self._pulling.release()
-                found = self._inbox.read(partition, after, limit)
-            else:
-                found = self._inbox.read(partition, after, limit, wait=max(0.0, min(left, PAUSE)))
-            if found or left <= 0:
-                return found
+            # what comes is for all partitions, and another process may put it there: it is looked for meanwhile
+            finished([self._delivery()], timeout=max(min(left, PAUSE), FIRST_PAUSE))
+            found = self._inbox.read(partition, after, limit)
+            if left <= 0:
+                break
+        return found
 
     def bounds(self, partition: int) -> tuple[int, int]:
         return self._inbox.bounds(partition)
@@ -129,8 +132,30 @@ class PubSub:
     def close(self) -> None:
         if self._open:
             self._open = False
-            self._senders.shutdown()
             self._undo.close()
+
+    def _idle(self) -> bool:
+        with self._asking:
+            return self._under_way is None or self._under_way.done()
+
+    def _delivery(self) -> Future[None]:
+        """The request for messages that is under way, or a new one.
+
+        It waits for longer than any reader, and is not given up with it: messages that the server hands to somebody
+        who just left come again only when their deadline has passed, and hold up their key for as long.
+        """
+        with self._asking:
+            self._check_open()
+            before = self._under_way
+            if before is not None and not before.done():
+                return before
+            self._under_way = None
+            if before is None or before.exception() is None:
+                self._under_way = self._puller.submit(self._pull)
+                return self._under_way
+        # it failed, perhaps when nobody waited for it any more: now somebody is told
+        self._ask(before.result)
+        return before
 
     def _send(self, messages: list[dict[str, Any]]) -> None:
         for some in _requests(messages):
@@ -138,12 +163,12 @@ class PubSub:
                 request={"topic": self._topic, "messages": some}, retry=self._retry(), timeout=self._timeout
             )
 
-    def _pull(self, wait: float) -> None:
+    def _pull(self, now: bool = False) -> None:
         request: dict[str, Any] = {"subscription": self._subscription, "max_messages": MOST_PULLED}
-        if wait <= 0:
+        if now:
             request["return_immediately"] = True
         try:
-            answer = self._subscriber.pull(request=request, retry=None, timeout=wait if wait > 0 else self._timeout)
+            answer = self._subscriber.pull(request=request, retry=None, timeout=self._timeout)
         except exceptions.DeadlineExceeded:
             # nothing came
             return
@@ -172,7 +197,7 @@ class PubSub:
             "name": self._subscription,
             "topic": self._topic,
             "enable_message_ordering": True,
-            "ack_deadline_seconds": 60,
+            "ack_deadline_seconds": ACK_DEADLINE,
             # else it would be deleted when nobody reads for 31 days
             "expiration_policy": {},
         }
