@@ -29,7 +29,11 @@ def typed(name: str, value: object, kind: Type) -> Any:
 
 def shown(value: object) -> str:
     """A value for a message, cut short."""
-    text = repr(value)
+    try:
+        text = repr(value)
+    except ValueError:
+        # Python writes no whole number of more than 4,300 digits
+        text = f"{type(value).__name__} with a number too long to write"
     return text if len(text) <= LONGEST_SHOWN else text[: LONGEST_SHOWN - 1] + "…"
 
 
