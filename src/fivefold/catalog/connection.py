@@ -15,6 +15,7 @@ from fivefold.catalog.bounds import name
 from fivefold.catalog.database import Database, connect, now
 from fivefold.catalog.definitions import Definitions
 from fivefold.catalog.journal import Journal
+from fivefold.catalog.leases import Leases
 from fivefold.catalog.lineage import Lineage
 from fivefold.catalog.migrate import migrate
 from fivefold.catalog.run_search import RunSearch
@@ -29,7 +30,7 @@ class Catalog:
     """What one project remembers: its definitions, what was tracked, and the journal of its durable steps.
 
     Definitions: `definitions`, `snapshots`. Tracking: `runs`, `search`, `versions`, `aliases`, `lineage`, `audit`.
-    Journal: `journal`. Every method is one short transaction; safe to share between threads, not to inherit by fork.
+    Work: `journal`, `leases`. Every method is one short transaction; safe to share between threads, not to inherit by fork.
     """
 
     project: str
@@ -42,6 +43,7 @@ class Catalog:
     lineage: Lineage
     audit: Audit
     journal: Journal
+    leases: Leases
     database: Database
 
     def close(self) -> None:
@@ -82,6 +84,7 @@ def open_catalog(url: str, project: str, *, clock: Callable[[], int] = now) -> C
         Lineage(database),
         Audit(database),
         Journal(database),
+        Leases(database),
         database,
     )
 

@@ -243,3 +243,13 @@ steps = Table(
     ForeignKeyConstraint(["project", "work_id"], ["ff_works.project", "ff_works.id"]),
     Index(None, "project", "step", "finished_at"),
 )
+
+leases = Table(
+    "ff_leases",
+    metadata,
+    _text("project", key=True),
+    _text("name", key=True),
+    _text("owner"),
+    _whole("fence"),
+    _whole("until"),
+)

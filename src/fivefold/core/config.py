@@ -14,7 +14,8 @@ class Environment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where an environment keeps things. Relative paths are below the project's folder.
 
     `catalog` is an SQLAlchemy URL (`sqlite:///…` or `postgresql://…`), `artifacts` and `online` are store URLs,
-    `state` the folder for tables and logs. `tables` puts another URL in the place of a declared table's. `options`
+    `stream` the URL of the broker, on which each stream has a topic of its name, `state` the folder for tables and
+    logs. `streams` puts another URL in the place of a stream's, `tables` puts another URL in the place of a declared table's. `options`
     are given to the stores of a scheme, for instance `{"s3": {"endpoint": …}}`.
     """
 
@@ -23,9 +24,11 @@ class Environment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     catalog: str = ""
     artifacts: str = ""
     online: str = ""
+    stream: str = ""
     memory: str = "2GB"
     threads: int = 2
     tables: Mapping[str, str] = {}
+    streams: Mapping[str, str] = {}
     options: Mapping[str, Mapping[str, str]] = {}
 
 
@@ -76,6 +79,7 @@ def environment(given: Settings, name: str, secrets: Mapping[str, str], where: s
         catalog=env.catalog or f"sqlite:///{state}/catalog.db",
         artifacts=env.artifacts or f"files:{state}/artifacts",
         online=env.online or f"lmdb:{state}/online",
+        stream=env.stream or f"log:{state}/streams",
     )
 
 

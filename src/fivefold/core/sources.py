@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from fivefold.core.errors import Invalid, did_you_mean
+from fivefold.core.errors import Invalid, NotFound, did_you_mean
 from fivefold.core.noun import Noun, define
 from fivefold.core.time import duration
 from fivefold.core.types import Type, as_type
@@ -163,9 +163,11 @@ class View(Noun, frozen=True, eq=False):
 
 
 class Stream(Noun, frozen=True, eq=False):
-    """Events as they happen. `history` is the table or view that holds its past: training reads that.
+    """Events as they happen. `history` is the table or view that holds its past, and into which they are archived.
 
-    `schema` may leave out `time`, which is a timestamp.
+    `schema` may leave out `time`, which is a timestamp. Events come as `format` (json, msgpack, avro), those of equal
+    values in the columns `key` in order. An event may come up to `lateness` after younger ones, later ones are set
+    aside as dead letters. Where the events are is the environment's matter: see `stream` in fivefold.toml.
     """
 
     kind: ClassVar[str] = "stream"
@@ -176,11 +178,26 @@ class Stream(Noun, frozen=True, eq=False):
     history: Table | View | None = None
     delay: str = "0s"
     checks: Sequence[Check] = ()
+    lateness: str = "1h"
+    key: Sequence[str] = ()
+    format: str = "json"
 
     def __post_init__(self) -> None:
         super().__post_init__()
         schema = {self.time: Type.TIMESTAMP, **(_schema(self, self.schema) or {})}
-        define(self, checks=_checks(self), schema=schema, delay=_delay(self))
+        define(self, checks=_checks(self), schema=schema, delay=_delay(self), key=_names(self.key))
+        if self.lateness != "0s":
+            duration(self.lateness, f"{self.ref}, lateness")
+        if self.format not in PAYLOADS:
+            raise Invalid(
+                f"{self.ref}: format={self.format!r} is not known (accepted: {', '.join(PAYLOADS)}).",
+                hint=did_you_mean(self.format, PAYLOADS),
+            )
+        for column in self.key:
+            if column not in schema:
+                raise NotFound.named(f"column of {self.ref} for key=", column, schema)
+        if self.id is not None and schema.get(self.id) is Type.FLOAT64:
+            raise Invalid(f"{self.ref}: id={self.id!r} is float64 (accepted: int64, string, bool, timestamp).")
 
 
 class Documents(Noun, frozen=True, eq=False):
@@ -191,6 +208,9 @@ class Documents(Noun, frozen=True, eq=False):
 
 
 Source = Table | View | Stream
+
+PAYLOADS = ("json", "msgpack", "avro", "avro-confluent")
+"""How events can be written."""
 
 
 def rows_of(source: Source) -> Table | View:

@@ -16,12 +16,13 @@ from fivefold.catalog import Catalog, open_catalog
 from fivefold.core.config import Environment, environment
 from fivefold.core.errors import NotFound
 from fivefold.core.project import Project
-from fivefold.core.sources import Table, View
+from fivefold.core.sources import Stream, Table, View
 from fivefold.data import duck
 from fivefold.data.ingest import Places
 from fivefold.data.snapshots import Snapshot
 from fivefold.ports.artifacts import ArtifactStore
 from fivefold.ports.online import OnlineStore
+from fivefold.ports.streams import Broker
 from fivefold.ports.tables import TableReader
 from fivefold.workspace.project_file import find_root, load_project, read_settings
 
@@ -77,6 +78,12 @@ class Workspace(msgspec.Struct, frozen=True, eq=False):
         store: OnlineStore = self.connect(OnlineStore, _below(self.root, self.env.online))
         return store
 
+    def broker(self, stream: Stream) -> Broker:
+        """The topic of a stream, opened; the caller closes it."""
+        url = self.env.streams.get(stream.name, self.env.stream)
+        opened: Broker = self.connect(Broker, _below(self.root, url), topic=stream.name)
+        return opened
+
     def snapshot(self, source: str) -> Snapshot:
         """What was last taken in of a table or view. Raises NotFound for another name, and before the first `apply`."""
         found = self.find_snapshot(source)
@@ -131,7 +138,7 @@ def open_workspace(
 
 def _below(root: Path, url: str) -> str:
     """A store URL with a relative path made absolute below the project."""
-    for scheme in ("sqlite:///", "files:", "lmdb:"):
+    for scheme in ("sqlite:///", "files:", "lmdb:", "log:"):
         if url.startswith(scheme):
             return scheme + str(root / url.removeprefix(scheme))
     return url

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import lmdb
 
+from fivefold.core.errors import Unavailable
+
+T = TypeVar("T")
+
 FIRST_SIZE = 256 << 20
+LARGEST_SIZE = 1 << 40
 READERS = 512
 
 _open: dict[Path, Environment] = {}
@@ -65,6 +70,29 @@ class Environment:
         with self._alone():
             if size == 0 or size > self.size:
                 self._env.set_mapsize(size)
+
+    def do(self, work: Callable[[Any], T], what: str) -> T:
+        """Do it; when the map is too small, or another process has grown it, adapt and do it again.
+
+        Raises Unavailable, naming `what` the environment is, when it fails or is full.
+        """
+        while True:
+            env = self.enter()
+            try:
+                return work(env)
+            except lmdb.MapFullError:
+                larger = self.size * 2
+            except lmdb.MapResizedError:
+                larger = 0
+            except lmdb.Error as e:
+                raise Unavailable(
+                    f"{what} failed: {e}.", hint="Look for a full disk, then try again; nothing was changed."
+                ) from e
+            finally:
+                self.leave()
+            if larger > LARGEST_SIZE:
+                raise Unavailable(f"{what} is full.")
+            self.resize(larger)
 
     def release(self) -> None:
         """One owner fewer; the last one closes it."""

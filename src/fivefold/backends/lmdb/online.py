@@ -17,7 +17,6 @@ from fivefold.ports.spaces import changed, checked, empty_key, key_too_long, spl
 
 T = TypeVar("T")
 
-LARGEST_SIZE = 1 << 40
 PAGE, PAGE_BYTES = 1000, 4 << 20
 _BASE, _PARTITION = "base", "partition-"
 
@@ -217,26 +216,11 @@ class Lmdb:
         return Unavailable(f"cannot open the online store {self._path}: {e}.")
 
     def _do(self, held: Environment, work: Callable[[Any], T]) -> T:
-        """Do it; when the map is too small, or another process has grown it, adapt and do it again."""
-        while True:
-            env = held.enter()
-            try:
-                return work(env)
-            except lmdb.MapFullError:
-                larger = held.size * 2
-            except lmdb.MapResizedError:
-                larger = 0
-            except lmdb.Error as e:
-                self._require_open()
-                raise Unavailable(
-                    f"the online store {self._path} failed: {e}.",
-                    hint="Look for a full disk, then try again; nothing was changed.",
-                ) from e
-            finally:
-                held.leave()
-            if larger > LARGEST_SIZE:
-                raise Unavailable(f"the online store {self._path} is full.")
-            held.resize(larger)
+        try:
+            return held.do(work, f"the online store {self._path}")
+        except Unavailable:
+            self._require_open()
+            raise
 
 
 class _Partition:

@@ -15,7 +15,7 @@ def upgrade() -> None:
         sa.Column("project", sa.Text, nullable=False),
         sa.Column("name", sa.Text, nullable=False),
         sa.Column("owner", sa.Text, nullable=False),
-        sa.Column("fence", sa.BigInteger, nullable=False),
-        sa.Column("until", sa.BigInteger, nullable=False),
+        sa.Column("fence", sa.BigInteger, nullable=False, autoincrement=False),
+        sa.Column("until", sa.BigInteger, nullable=False, autoincrement=False),
         sa.PrimaryKeyConstraint("project", "name", name="pk_ff_leases"),
     )

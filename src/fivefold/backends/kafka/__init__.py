@@ -1,0 +1,4 @@
+"""Apache Kafka, and what speaks its protocol."""
+
+schemes = ("kafka",)
+extra = "kafka"

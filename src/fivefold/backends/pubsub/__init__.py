@@ -1,0 +1,4 @@
+"""Google Cloud Pub/Sub."""
+
+schemes = ("pubsub",)
+extra = "pubsub"
