@@ -14,9 +14,9 @@ class Environment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where an environment keeps things. Relative paths are below the project's folder.
 
     `catalog` is an SQLAlchemy URL (`sqlite:///…` or `postgresql://…`), `artifacts` and `online` are store URLs,
-    `stream` the URL of the broker, on which each stream has a topic of its name, `state` the folder for tables and
-    logs. `streams` puts another URL in the place of a stream's, `tables` puts another URL in the place of a declared table's. `options`
-    are given to the stores of a scheme, for instance `{"s3": {"endpoint": …}}`.
+    `stream` the URL of the broker on which each stream has a topic of its name, `state` the folder for tables and
+    logs. `streams` and `tables` put another URL in the place of one stream's or table's. `options` are given to the
+    stores of a scheme, for instance `{"s3": {"endpoint": …}}`.
     """
 
     name: str = "dev"

@@ -228,6 +228,11 @@ def rows_of(source: Source) -> Table | View:
     return source.history
 
 
+def lateness_of(stream: Stream) -> int:
+    """How long (µs) after younger events one may still come."""
+    return 0 if stream.lateness == "0s" else duration(stream.lateness)
+
+
 def _schema(noun: Noun, given: Mapping[str, Any] | None) -> Mapping[str, Type] | None:
     if given is None:
         return None

@@ -14,7 +14,7 @@ from fivefold.core.noun import noun_digest
 from fivefold.core.sources import Table
 from fivefold.core.types import Schema, Type
 from fivefold.data.duck import as_schema, described, first_line, text
-from fivefold.data.snapshots import Part, Snapshot, part_file
+from fivefold.data.snapshots import Part, Snapshot, part_file, stretch_of
 from fivefold.data.take import Incoming, take
 from fivefold.ports.tables import Partition, TableReader
 
@@ -89,7 +89,7 @@ def new_partitions(table: Table, reader: TableReader, schema: Schema, before: Sn
     """How many partitions `ingest` would read, and how many it would drop, without reading any."""
     rules = _rules(table, schema)
     there = {_fingerprint(p, rules) for p in reader.partitions()}
-    known = {p.fingerprint for p in before.parts} if before else set()
+    known = {p.fingerprint for p in before.parts if stretch_of(p) is None} if before else set()
     return len(there - known), len(known - there)
 
 

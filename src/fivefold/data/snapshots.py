@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
@@ -64,6 +66,29 @@ class Snapshot(msgspec.Struct, frozen=True):
     def magnitude(self, column: str) -> float:
         """The largest absolute value of a numeric column, 0.0 when there is none."""
         return max((p.profile[column].magnitude or 0.0 for p in self.parts if column in p.profile), default=0.0)
+
+
+_STRETCH = re.compile(r"stream:(?P<stream>[a-z0-9_]+)/(?P<partition>\d+)/(?P<first>\d+)-(?P<last>\d+)")
+
+
+class Stretch(NamedTuple):
+    """Which offsets of which partition of a stream a part holds: from `first` to `last`, both included."""
+
+    stream: str
+    partition: int
+    first: int
+    last: int
+
+    @property
+    def name(self) -> str:
+        """How the part is called."""
+        return f"stream:{self.stream}/{self.partition}/{self.first}-{self.last}"
+
+
+def stretch_of(part: Part) -> Stretch | None:
+    """Where a part's rows came from, None for one that no stream brought."""
+    found = _STRETCH.fullmatch(part.name)
+    return Stretch(found["stream"], *(int(found[n]) for n in ("partition", "first", "last"))) if found else None
 
 
 def part_file(tables: Path, source: str, part_digest: str) -> Path:

@@ -119,7 +119,7 @@ def _write(
         quarantined[0] if quarantined else 0,
         quarantine,
         dict(warnings),
-        _profile(connection, schema, bad),
+        profile_of(connection, schema, f"checked where not ({bad})"),
     )
 
 
@@ -132,7 +132,8 @@ def _reason(item: Check, schema: Schema, columns: Mapping[str, str]) -> str:
     return f"concat_ws('; ', {each})"
 
 
-def _profile(connection: duckdb.DuckDBPyConnection, schema: Schema, bad: str) -> dict[str, ColumnProfile]:
+def profile_of(connection: duckdb.DuckDBPyConnection, schema: Schema, relation: str) -> dict[str, ColumnProfile]:
+    """What is seen of each column of a relation."""
     parts = []
     for column, kind in schema.items():
         c = ident(column)
@@ -141,5 +142,5 @@ def _profile(connection: duckdb.DuckDBPyConnection, schema: Schema, bad: str) ->
             size = f"greatest(abs(max({c})::double), abs(min({c})::double))"
         least, greatest = (f"min({c})::varchar", f"max({c})::varchar")
         parts.append(f"count(*) - count({c}), {least}, {greatest}, {size}, approx_count_distinct({c})")
-    row = only(connection, f"select {', '.join(parts)} from checked where not ({bad})")
+    row = only(connection, f"select {', '.join(parts)} from {relation}")
     return {c: ColumnProfile(*row[i * 5 : i * 5 + 5]) for i, c in enumerate(schema)}

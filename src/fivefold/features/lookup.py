@@ -187,6 +187,7 @@ class Lookup:
         pairs: list[tuple[str, bytes]] = []
         for view, held in zip(self._views, self._held, strict=True):
             pairs.append((view.name, MARK))
+            # the first space is that of the past, which its own mark says all about
             pairs += [(space, MARK) for space in held.spaces[1:]]
         marks = len(pairs)
         spots: list[tuple[int, int, bytes]] = []

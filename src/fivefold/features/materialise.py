@@ -21,8 +21,8 @@ from fivefold.features.kernel.sources import ID, Stored
 from fivefold.features.state.apply import applied
 from fivefold.features.state.incoming import incoming
 from fivefold.features.state.key import View
-from fivefold.features.state.mark import Mark, mark_of, write_mark
-from fivefold.ports.online import OnlineStore
+from fivefold.features.state.mark import Mark, mark_of, past_space, read_mark, view_of, write_mark
+from fivefold.ports.online import MARK, OnlineStore, Write
 
 MEMORY = 1 << 30
 
@@ -74,6 +74,7 @@ def materialise(
     scales: Scales,
     relation: Relation,
     cut: Cut | None = None,
+    before_switch: Callable[[Mark], None] | None = None,
     threads: int = 2,
     memory: int = MEMORY,
     progress: Callable[[str, int, int], None] | None = None,
@@ -81,7 +82,8 @@ def materialise(
     """Put the states of a view, made for queries from `at` on, into the store under `name`, all in one transaction.
 
     `meaning` is the view's closure digest and `snapshot` that of its source: when the store holds states made of the
-    same at the same moment, nothing is done. For a view fed by a stream, `cut` says where the stream goes on.
+    same at the same moment, nothing is done. For a view fed by a stream, `cut` says where the stream goes on, and
+    `before_switch` is called when the new generation is there and before it takes the place of the one in use.
     """
     made_of = digest(
         "materialised",
@@ -100,8 +102,24 @@ def materialise(
     kept = state_view(plan, view, schemas)
     items = dict(_items(connection, kept, key_reader(key_types(view, schemas)), at, threads, memory, progress))
     mark = Mark(at, made_of, snapshot, len(items), cut.stream if cut else "", dict(cut.offsets) if cut else {})
-    store.replace(name, items.items(), write_mark(mark))
+    store.replace(past_space(name, mark), items.items(), write_mark(mark))
+    if cut is not None:
+        _take_over(store, name, mark, before_switch)
     return Materialised(view.name, len(items), at, new=True)
+
+
+def _take_over(store: OnlineStore, name: str, mark: Mark, before_switch: Callable[[Mark], None] | None) -> None:
+    """Put a new generation in the place of the one in use, once it holds what that one has been fed."""
+    (raw,) = store.get([(name, MARK)])
+    if before_switch is not None:
+        before_switch(mark)
+    store.commit([Write(name, [], write_mark(mark), raw)])
+    # whoever reads the generation before this one still finds it; those before it are gone
+    keep = {past_space(name, mark), *([past_space(name, read_mark(raw))] if raw is not None else [])}
+    for space in store.spaces():
+        past = space.partition("/")[0]
+        if view_of(space) == name and past != name and past not in keep:
+            store.drop(space)
 
 
 def _items(

@@ -15,6 +15,7 @@ from fivefold.core.noun import definition, noun_digest
 from fivefold.core.sources import Table, View
 from fivefold.core.types import Schema, Type
 from fivefold.core.uses import BatchJob
+from fivefold.data.archive import with_archives
 from fivefold.data.derive import derive
 from fivefold.data.ingest import Progress, ingest
 from fivefold.data.snapshots import Snapshot
@@ -22,6 +23,7 @@ from fivefold.features.scales import choose_scale, fits, summed_columns
 from fivefold.flow.steps import steps_of
 from fivefold.mlops.plan import Checked, Plan
 from fivefold.workspace import Workspace
+from fivefold.workspace.events import archives_of
 
 
 class SourceReport(msgspec.Struct, frozen=True):
@@ -104,8 +106,10 @@ def _read(
                         ranges=ranges.get(noun.name, {}),
                         progress=progress,
                     )
-                snapshots[noun.name] = made
-                return made.digest
+                snapshots[noun.name] = with_archives(
+                    connection, made, archives_of(workspace, noun.name), before, workspace.places
+                )
+                return snapshots[noun.name].digest
 
             steps.run(noun.ref, one)
             reports.append(_report(noun.ref, snapshots[noun.name], before))

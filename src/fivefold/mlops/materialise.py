@@ -2,37 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 
 import duckdb
-import msgspec
 
-from fivefold.core.features import FeatureView, chosen
-from fivefold.core.learning import Model
-from fivefold.core.project import Project
-from fivefold.core.sources import rows_of
+from fivefold.core.errors import Conflict
+from fivefold.core.features import FeatureView
+from fivefold.core.sources import Stream, rows_of
 from fivefold.core.time import instant, iso
-from fivefold.core.types import Schema
+from fivefold.data.archive import archived
 from fivefold.data.duck import parquet
-from fivefold.features.materialise import Materialised, materialise
+from fivefold.data.snapshots import Snapshot
+from fivefold.features.materialise import Cut, Materialised, materialise
+from fivefold.features.state.mark import Mark, view_of
+from fivefold.features.stream import catch_up, fed
 from fivefold.flow.steps import steps_of
 from fivefold.ports.online import OnlineStore
 from fivefold.workspace import Workspace
-from fivefold.workspace.applied import require_applied
-from fivefold.workspace.served import CHAMPION, Meaning, meaning, online_name
+from fivefold.workspace.events import events_after, without_past
+from fivefold.workspace.wanted import Wanted, kept_names, wanted_views
 
 Progress = Callable[[str, int, int], None]
-
-
-class Wanted(msgspec.Struct, frozen=True):
-    """A view to materialise, under one meaning of it: the project file's, or that of a version that is champion."""
-
-    name: str
-    view: FeatureView
-    project: Project
-    schemas: Mapping[str, Schema]
-    scales: Mapping[str, Mapping[str, int]]
 
 
 def materialise_views(
@@ -46,7 +37,7 @@ def materialise_views(
     """
     for name in names:
         workspace.project.get(FeatureView.kind, name)
-    wanted = _wanted(workspace)
+    wanted = wanted_views(workspace)
     work = f"materialize:{workspace.clock()}"
     out: list[Materialised] = []
     store = workspace.online()
@@ -58,8 +49,10 @@ def materialise_views(
                     step = one.view.name if one.project is workspace.project else one.name
                     steps.run(step, partial(_one, workspace, connection, store, one, at, out, progress))
         if not names:
-            for stale in set(store.spaces()) - {one.name for one in wanted} - _kept(workspace):
-                store.drop(stale)
+            kept = {one.name for one in wanted} | kept_names(workspace)
+            for space in store.spaces():
+                if "@" in view_of(space) and view_of(space) not in kept:
+                    store.drop(space)
     finally:
         store.close()
     return out
@@ -86,6 +79,8 @@ def _one(
     progress: Progress | None,
 ) -> None:
     source = rows_of(one.view.source).name
+    snapshot = workspace.snapshot(source)
+    cut = _cut(workspace, one.view.source, snapshot) if isinstance(one.view.source, Stream) else None
     out.append(
         materialise(
             connection,
@@ -94,44 +89,36 @@ def _one(
             one.view,
             at=at,
             meaning=one.project.closure_digests[one.view.ref],
-            snapshot=workspace.snapshot(source).digest,
+            snapshot=snapshot.digest,
             schemas=one.schemas,
             scales=one.scales,
             relation=lambda name: parquet(workspace.snapshot(name).files(workspace.places.tables)),
+            cut=cut,
+            before_switch=partial(_catch_up, workspace, store, one),
             threads=workspace.env.threads,
             progress=progress,
         )
     )
 
 
-def _kept(workspace: Workspace) -> set[str]:
-    """Names of all that champions read, also where it can no longer be made anew."""
-    return {old.online_name(view) for old in _champions(workspace) for view in old.views}
+def _cut(workspace: Workspace, stream: Stream, history: Snapshot) -> Cut:
+    """Where a stream goes on behind what its history holds of it."""
+    broker = workspace.broker(stream)
+    try:
+        offsets = dict.fromkeys(range(broker.partitions()), -1)
+    finally:
+        broker.close()
+    return Cut(stream.name, {**offsets, **archived(history, stream.name)})
 
 
-def _champions(workspace: Workspace) -> list[Meaning]:
-    return [
-        meaning(workspace, workspace.catalog.versions.get(model, number))
-        for (model, alias), number in workspace.catalog.aliases.all().items()
-        if alias == CHAMPION and f"{Model.kind}:{model}" in workspace.project.nouns
-    ]
-
-
-def _wanted(workspace: Workspace) -> list[Wanted]:
-    """Every view under every meaning that is in use, once."""
-    found: dict[str, Wanted] = {}
-    current = workspace.project
-    used = {v.ref: v for m in current.of(Model.kind) if isinstance(m, Model) for v, _ in chosen(m.features).values()}
-    # what was read under another meaning of a source must not be stored under this one
-    require_applied(workspace, list(used))
-    schemas = {s.source: s.schema for n in current.of("table", "view") if (s := workspace.find_snapshot(n.name))}
-    for view in used.values():
-        name = online_name(current, view)
-        found[name] = Wanted(name, view, current, schemas, workspace.scales())
-    for old in _champions(workspace):
-        for view in old.views:
-            source, name = rows_of(view.source).ref, old.online_name(view)
-            if current.closure_digests.get(source) == old.project.closure_digests[source]:
-                require_applied(workspace, [source])
-                found.setdefault(name, Wanted(name, view, old.project, old.schemas, old.scales))
-    return list(found.values())
+def _catch_up(workspace: Workspace, store: OnlineStore, one: Wanted, mark: Mark) -> None:
+    """Feed a new generation what the stream brought since its past was made; a running worker does the rest."""
+    stream = one.view.source
+    assert isinstance(stream, Stream)
+    view = fed(one.name, one.view, one.schemas, one.scales, partial(without_past, workspace, stream))
+    for partition, cut in mark.cut.items():
+        events = events_after(workspace, store, stream, partition, cut)
+        try:
+            catch_up(store, view, mark, partition, events)
+        except Conflict:
+            continue  # a worker has found it, and goes on with it

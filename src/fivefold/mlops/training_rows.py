@@ -18,6 +18,7 @@ from fivefold.core.sources import rows_of
 from fivefold.core.types import Schema, Type
 from fivefold.data.duck import ident, parquet
 from fivefold.features.frame import frame
+from fivefold.features.kernel.rows import first_of_each
 from fivefold.workspace import Workspace
 
 LABEL, TIME, KNOWN, ROW = "__label", "__time", "__known", "__row"
@@ -60,6 +61,9 @@ def training_rows(
     spine = connection.sql(
         f"select {selected}, cast({identity} as varchar) as {ROW} from {rows} where {ident(source.time)} is not null"
     ).to_arrow_table()
+    if source.id:
+        # what a stream brought and a file repeats is one row: the first in source order, as for features
+        spine = spine.filter(pa.array(first_of_each(spine[ROW].combine_chunks())))
     labelled = spine.filter(spine[LABEL].is_valid())
     if labelled.num_rows == 0:
         raise Invalid(

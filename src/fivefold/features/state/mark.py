@@ -1,4 +1,9 @@
-"""What a space of the online store holds: of which view, from which rows, for queries from which moment on."""
+"""What a space of the online store holds: of which view, from which rows, for queries from which moment on.
+
+A batch view has one space. A view fed by a stream has, under its name, only a mark; its past is in the space of the
+mark's generation, and what came since in one space a partition of the stream. A new generation is made beside the one
+in use and takes its place when the mark does.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +15,11 @@ from fivefold.ports.online import MARK, OnlineStore
 
 
 class Mark(msgspec.Struct, frozen=True, array_like=True):
-    """The mark of a space. Times are microseconds UTC.
+    """The mark of a view's space. Times are microseconds UTC.
 
-    A view's own space holds its past: the rows of the snapshot `snapshot`, for queries from `since` on. If the view is
-    fed by a stream, `cut` gives by partition the offset up to which the snapshot holds the stream's events; what came
-    later is in a space for each partition, whose mark says in `applied` how far it has come.
+    Its past is the rows of the snapshot `snapshot`, for queries from `since` on. If the view is fed by a stream, `cut`
+    gives by partition the offset up to which the snapshot holds the stream's events. The mark of a partition's space
+    says in `applied` how far it has come.
     """
 
     since: int
@@ -36,11 +41,21 @@ def mark_of(store: OnlineStore, space: str) -> Mark | None:
     return read_mark(found) if found is not None else None
 
 
-def partition_space(name: str, stream: str, partition: int) -> str:
-    """Where a view's state of the events of one stream partition lies; all views of it are written together."""
-    return f"{name}/{stream}.{partition}"
+def past_space(name: str, mark: Mark) -> str:
+    """Where the values of a view's past lie."""
+    return f"{name}~{mark.made_of[:12]}" if mark.stream else name
+
+
+def partition_space(name: str, mark: Mark, partition: int) -> str:
+    """Where a view's state of the events of one stream partition lies: with all else of that partition."""
+    return f"{past_space(name, mark)}/{mark.stream}.{partition}"
 
 
 def spaces_of(name: str, mark: Mark) -> list[str]:
-    """All spaces that a view's values are made from, its own first."""
-    return [name, *(partition_space(name, mark.stream, p) for p in sorted(mark.cut))]
+    """All spaces that a view's values are made from, that of its past first."""
+    return [past_space(name, mark), *(partition_space(name, mark, p) for p in sorted(mark.cut))]
+
+
+def view_of(space: str) -> str:
+    """The name, with its meaning, of the view that a space belongs to."""
+    return space.partition("/")[0].partition("~")[0]

@@ -1,0 +1,111 @@
+"""Applied events go from the online store into the archive and the stream's history, as Parquet parts."""
+
+from __future__ import annotations
+
+import msgspec
+import pyarrow as pa
+
+from fivefold.core.errors import Conflict
+from fivefold.core.sources import Stream
+from fivefold.core.time import SECOND
+from fivefold.data.archive import add_to_archive, archived, with_archives
+from fivefold.data.snapshots import Stretch
+from fivefold.flow.steps import worker_name
+from fivefold.ports.online import MARK, OnlineStore, Write
+from fivefold.workspace import Workspace
+from fivefold.workspace.events import (
+    EVENTS,
+    archives_of,
+    intake_space,
+    offset_key,
+    read_standing,
+    stored_events,
+    write_standing,
+)
+
+LEASE = 120 * SECOND
+_ROWS_A_PART = 1_000_000
+_ATTEMPTS = 50
+
+
+def archive(workspace: Workspace, stream: Stream, store: OnlineStore, partitions: int) -> int:
+    """Archive all events applied so far, and add them to the stream's history; returns how many there were.
+
+    It may be killed at any point: what was written counts only once the archive names it, and is named once. Returns
+    0 while another worker is at it.
+    """
+    owner = worker_name()
+    if workspace.catalog.leases.acquire(f"archive:{stream.name}", owner, LEASE) is None:
+        return 0
+    try:
+        rows = _to_archive(workspace, stream, store, partitions)
+        _into_history(workspace, stream)
+        _forget(workspace, stream, store, partitions)
+        return rows
+    finally:
+        workspace.catalog.leases.release(f"archive:{stream.name}", owner)
+
+
+def _to_archive(workspace: Workspace, stream: Stream, store: OnlineStore, partitions: int) -> int:
+    rows = 0
+    while True:
+        before = workspace.find_snapshot(stream.name)
+        reached = archived(before, stream.name)
+        new: dict[int, tuple[Stretch, pa.Table]] = {}
+        for partition in range(partitions):
+            offsets: list[int] = []
+            tables: list[pa.Table] = []
+            for last, stored, events in stored_events(store, stream.name, partition, reached.get(partition, -1)):
+                offsets += [stored.first, last]
+                tables.append(events)
+                if sum(t.num_rows for t in tables) >= _ROWS_A_PART:
+                    break
+            if tables:
+                stretch = Stretch(stream.name, partition, offsets[0], offsets[-1])
+                new[partition] = (stretch, pa.concat_tables(tables))
+        if not new:
+            return rows
+        with workspace.database() as connection:
+            made = add_to_archive(connection, stream, before, new, workspace.places)
+        workspace.catalog.snapshots.record(stream.name, made.digest, msgspec.to_builtins(made), actor=workspace.actor)
+        rows += sum(table.num_rows for _, table in new.values())
+
+
+def _into_history(workspace: Workspace, stream: Stream) -> None:
+    """Bring the history's snapshot up to the archive."""
+    if stream.history is None:
+        return
+    before = workspace.find_snapshot(stream.history.name)
+    if before is None:
+        return  # nothing was applied yet: `apply` will add it
+    with workspace.database() as connection:
+        made = with_archives(connection, before, archives_of(workspace, stream.history.name), before, workspace.places)
+    if made.digest != before.digest:
+        workspace.catalog.snapshots.record(
+            stream.history.name, made.digest, msgspec.to_builtins(made), actor=workspace.actor
+        )
+
+
+def _forget(workspace: Workspace, stream: Stream, store: OnlineStore, partitions: int) -> None:
+    """Remove from the store what the archive holds."""
+    reached = archived(workspace.find_snapshot(stream.name), stream.name)
+    for partition in range(partitions):
+        space, until = intake_space(stream.name, partition), reached.get(partition, -1)
+        for _ in range(_ATTEMPTS):
+            (raw,) = store.get([(space, MARK)])
+            if raw is None:
+                break
+            standing = read_standing(raw)
+            gone: list[tuple[bytes, bytes | None]] = []
+            for key, _ in store.scan(space, prefix=EVENTS):
+                if key > offset_key(EVENTS, until):
+                    break
+                gone.append((key, None))
+            if not gone and standing.archived == until:
+                break
+            after = msgspec.structs.replace(standing, archived=until, changes=standing.changes + 1)
+            try:
+                store.commit([Write(space, gone, write_standing(after), raw)])
+                break
+            except Conflict:
+                continue  # the worker was faster

@@ -1,0 +1,162 @@
+"""A process that works on a project's streams until it is told to stop."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+
+import msgspec
+
+from fivefold.core.errors import Conflict, NotFound, Unavailable
+from fivefold.core.sources import Stream
+from fivefold.features.stream import Fed, fed
+from fivefold.ports.online import OnlineStore
+from fivefold.ports.streams import Broker
+from fivefold.realtime.archiving import archive
+from fivefold.realtime.ownership import Member
+from fivefold.realtime.worker import PartitionWorker
+from fivefold.workspace import Workspace
+from fivefold.workspace.events import Standing, standing_of, without_past
+from fivefold.workspace.wanted import wanted_views
+
+BALANCE_SECONDS = 1.0
+ARCHIVE_SECONDS = 60.0
+AGAIN_SECONDS = 1.0
+WAIT_SECONDS = 0.05
+
+
+class Report(msgspec.Struct, frozen=True):
+    """How far a stream is: by partition where it stands, and about how many records wait in all."""
+
+    stream: str
+    standings: Mapping[int, Standing]
+    waiting: int
+
+
+class Streaming:
+    """The streams of a workspace, as one worker of their group. Use it as a context.
+
+    `step` does one round and says how many records it read; `run` goes on until it is stopped.
+    """
+
+    def __init__(self, workspace: Workspace, names: Sequence[str] = (), *, member: str = "") -> None:
+        self._workspace = workspace
+        every = [s for s in workspace.project.of(Stream.kind) if isinstance(s, Stream)]
+        for name in names:
+            workspace.project.get(Stream.kind, name)
+        chosen = [s for s in every if not names or s.name in names]
+        if not chosen:
+            raise NotFound(
+                "the project declares no stream.", hint="Add ff.Stream(NAME, schema=…, time=…) to project.py."
+            )
+        self._store = workspace.online()
+        self._groups = [_Group(workspace, s, self._store, views_of(workspace, s), member) for s in chosen]
+
+    def __enter__(self) -> Streaming:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for group in self._groups:
+            group.close()
+        self._store.close()
+
+    def step(self, wait: float = 0.0) -> int:
+        """One batch of every partition that is ours; returns how many records there were."""
+        return sum(group.step(wait) for group in self._groups)
+
+    def archive(self) -> int:
+        """Archive what was applied so far; returns how many events there were."""
+        return sum(group.archive() for group in self._groups)
+
+    def reports(self) -> list[Report]:
+        """How far each stream is."""
+        return [group.report() for group in self._groups]
+
+    def run(self, over: threading.Event, told: Callable[[str], None] = lambda text: None) -> None:
+        """Work until `over` is set. A broker or store that does not answer is tried again; `told` hears of it."""
+        archived = time.monotonic()
+        while not over.is_set():
+            try:
+                self.step(WAIT_SECONDS)
+                if time.monotonic() - archived > ARCHIVE_SECONDS:
+                    self.archive()
+                    archived = time.monotonic()
+            except Unavailable as e:
+                told(str(e))
+                over.wait(AGAIN_SECONDS)
+
+    def drain(self) -> int:
+        """Work until nothing waits; returns how many records there were."""
+        total = 0
+        while read := self.step():
+            total += read
+        return total
+
+
+def views_of(workspace: Workspace, stream: Stream) -> list[Fed]:
+    """The views that a stream feeds, under every meaning that is in use."""
+    return [
+        fed(one.name, one.view, one.schemas, one.scales, partial(without_past, workspace, stream))
+        for one in wanted_views(workspace)
+        if isinstance(one.view.source, Stream) and one.view.source.name == stream.name
+    ]
+
+
+class _Group:
+    """One stream: the partitions of it that are ours."""
+
+    def __init__(
+        self, workspace: Workspace, stream: Stream, store: OnlineStore, views: Sequence[Fed], member: str
+    ) -> None:
+        self._workspace, self._stream, self._store, self._views = workspace, stream, store, views
+        self._broker: Broker = workspace.broker(stream)
+        self._partitions = self._broker.partitions()
+        self._member = Member(workspace.catalog.leases, stream.name, self._partitions, member)
+        self._workers: dict[int, PartitionWorker] = {}
+        self._balanced = 0.0
+
+    def step(self, wait: float) -> int:
+        now = time.monotonic()
+        if now - self._balanced >= BALANCE_SECONDS or not self._member.owned:
+            self._balance()
+            self._balanced = now
+        read = 0
+        for number, (partition, worker) in enumerate(list(self._workers.items())):
+            try:
+                # only the last is waited for, so that one that is idle does not hold the others up
+                last = number == len(self._workers) - 1
+                read += worker.step(wait if last and not read else 0.0)
+            except Conflict:
+                # somebody else is at it: go on from what is there, if it is still ours
+                self._workers.pop(partition)
+                self._balanced = 0.0
+        if not self._workers:
+            time.sleep(wait)
+        return read
+
+    def archive(self) -> int:
+        return archive(self._workspace, self._stream, self._store, self._partitions)
+
+    def report(self) -> Report:
+        found = {p: standing_of(self._store, self._stream.name, p) or Standing() for p in range(self._partitions)}
+        waiting = sum(max(0, self._broker.bounds(p)[1] - s.applied) for p, s in found.items())
+        return Report(self._stream.name, found, waiting)
+
+    def close(self) -> None:
+        self._member.leave()
+        self._broker.close()
+
+    def _balance(self) -> None:
+        owned = self._member.balance(lambda partition: self._workers.pop(partition, None))
+        for partition in set(self._workers) - set(owned):
+            self._workers.pop(partition)
+        for partition in owned:
+            worker = self._workers.get(partition)
+            if worker is None:
+                self._workers[partition] = PartitionWorker(
+                    self._workspace, self._stream, partition, self._broker, self._store, self._views
+                )
+            elif worker.outdated():
+                worker.refresh()

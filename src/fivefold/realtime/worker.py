@@ -1,0 +1,190 @@
+"""A stream partition is read, decided on, and brought into the states of all views it feeds, one commit at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from fivefold.core.errors import Conflict
+from fivefold.core.sources import Stream
+from fivefold.data.archive import archived
+from fivefold.features.state.mark import Mark, partition_space, read_mark, write_mark
+from fivefold.features.stream import Fed, catch_up, feed
+from fivefold.ports.online import MARK, OnlineStore, Write
+from fivefold.ports.streams import Broker
+from fivefold.realtime.intake import Intake, Letter
+from fivefold.workspace import Workspace
+from fivefold.workspace.events import (
+    EVENTS,
+    IDS,
+    LETTERS,
+    NEVER,
+    Standing,
+    Stored,
+    events_after,
+    intake_space,
+    offset_key,
+    read_standing,
+    recalled,
+    to_ipc,
+    write_standing,
+    write_stored,
+)
+
+BATCH = 5_000
+"""Records that are read, and committed, at once."""
+
+_SWEEP = 2_000
+
+write_letter = msgspec.msgpack.Encoder().encode
+read_letter = msgspec.msgpack.Decoder(Letter).decode
+
+
+class Live(NamedTuple):
+    """A view as it is in use now: its own mark, and the mark of this partition's space as it is written."""
+
+    fed: Fed
+    past: Mark
+    raw: bytes | None
+    since: int
+
+
+class PartitionWorker:
+    """One partition of a stream. It may be killed at any point, and several may be at it: one commit wins.
+
+    Everything of a batch is in one transaction of the store: where the intake stands, the events, the dead letters, the
+    ids, and the states of all views. So nothing is applied twice, or lost.
+    """
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        stream: Stream,
+        partition: int,
+        broker: Broker,
+        store: OnlineStore,
+        views: Sequence[Fed],
+        batch: int = BATCH,
+    ) -> None:
+        self._workspace, self._stream, self._partition = workspace, stream, partition
+        self._broker, self._store, self._views, self._batch = broker, store, views, batch
+        limits: dict[str, float] = {}
+        for view in views:
+            for column, limit in view.limits().items():
+                limits[column] = min(limit, limits.get(column, limit))
+        self._intake = Intake(stream, limits)
+        self._space = intake_space(stream.name, partition)
+        self._raw: bytes | None = None
+        self._standing = Standing()
+        self._live: list[Live] = []
+        self.refresh()
+
+    @property
+    def standing(self) -> Standing:
+        """How far it has come."""
+        return self._standing
+
+    def refresh(self) -> None:
+        """Read where the partition stands, and bring views that are behind up to it.
+
+        Call it when views were materialised anew, and after a Conflict.
+        """
+        (self._raw,) = self._store.get([(self._space, MARK)])
+        self._standing = read_standing(self._raw) if self._raw is not None else self._begin()
+        live = []
+        for one in self._views:
+            (raw,) = self._store.get([(one.name, MARK)])
+            past = None if raw is None else read_mark(raw)
+            if past is None or past.stream != self._stream.name:
+                continue  # not materialised yet
+            space = partition_space(one.name, past, self._partition)
+            (held,) = self._store.get([(space, MARK)])
+            reached = past.cut.get(self._partition, -1) if held is None else read_mark(held).applied
+            if reached < self._standing.applied:
+                events = events_after(self._workspace, self._store, self._stream, self._partition, reached)
+                catch_up(self._store, one, past, self._partition, events)
+                (held,) = self._store.get([(space, MARK)])
+            since = past.since if held is None else read_mark(held).since
+            live.append(Live(one, past, held, since))
+        self._live = live
+
+    def step(self, wait: float = 0.0) -> int:
+        """Read and apply one batch; returns how many records there were.
+
+        Raises Conflict when another worker is at this partition: `refresh` then, or leave it.
+        """
+        records = self._broker.read(self._partition, self._standing.applied, self._batch, wait)
+        if not records:
+            return 0
+        before = self._standing
+        taken = self._intake.take(records, before, self._known)
+        after = msgspec.structs.replace(taken.standing, ids_from=self._intake.oldest_ids(taken.standing.newest))
+        items: list[tuple[bytes, bytes | None]] = [(key, b"") for key in taken.keep]
+        items += [(offset_key(LETTERS, letter.offset), write_letter(letter)) for letter in taken.letters]
+        if taken.events.num_rows:
+            stored = Stored(before.applied + 1, after.newest, to_ipc(taken.events))
+            items.append((offset_key(EVENTS, after.applied), write_stored(stored)))
+        items += [(key, None) for key in self._old_ids(after.ids_from)]
+        writes = [Write(self._space, items, write_standing(after), self._raw)]
+        live = []
+        for one in self._live:
+            horizon = one.since if after.newest == NEVER else max(one.since, after.newest - self._intake.lateness)
+            mark = Mark(horizon, one.past.made_of, applied=after.applied)
+            write = feed(self._store, one.fed, one.past, self._partition, one.raw, mark, taken.events)
+            writes.append(write)
+            live.append(Live(one.fed, one.past, write.mark, horizon))
+        self._store.commit(writes)
+        self._standing, self._raw, self._live = after, writes[0].mark, live
+        self._broker.done(self._partition, after.applied)
+        return len(records)
+
+    def outdated(self) -> bool:
+        """Whether a view was materialised anew since it was last looked for: `refresh` then."""
+        marks = self._store.get([(one.name, MARK) for one in self._views])
+        known = {live.fed.name: write_mark(live.past) for live in self._live}
+        return any(raw is not None and known.get(v.name) != raw for v, raw in zip(self._views, marks, strict=True))
+
+    def behind(self) -> int:
+        """About how many records are waiting."""
+        return max(0, self._broker.bounds(self._partition)[1] - self._standing.applied)
+
+    def _begin(self) -> Standing:
+        """Where a partition begins that the store knows nothing of: behind what the archive holds of it.
+
+        The ids of its newest events are remembered again, so that what was applied is known.
+        """
+        kept = archived(self._workspace.find_snapshot(self._stream.name), self._stream.name)
+        last = kept.get(self._partition, -1)
+        if last < 0:
+            return Standing()
+        newest, ids = recalled(self._workspace, self._stream, self._partition)
+        standing = Standing(applied=last, newest=newest, archived=last, ids_from=self._intake.oldest_ids(newest))
+        write = Write(self._space, [(key, b"") for key in ids], write_standing(standing), None)
+        self._store.commit([write])
+        self._raw = write.mark
+        return standing
+
+    def _known(self, keys: Sequence[bytes]) -> list[bool]:
+        return [raw is not None for raw in self._store.get([(self._space, key) for key in keys])]
+
+    def _old_ids(self, oldest: int) -> list[bytes]:
+        """Some ids of stretches of time that no event can be in any more."""
+        if oldest == NEVER:
+            return []
+        out: list[bytes] = []
+        for key, _ in self._store.scan(self._space, prefix=IDS):
+            if int.from_bytes(key[1:9], "big") - 2**63 >= oldest or len(out) == _SWEEP:
+                break
+            out.append(key)
+        return out
+
+
+def step_through(worker: PartitionWorker, wait: float = 0.0) -> int:
+    """One step, beginning anew from what is there when another worker was faster."""
+    try:
+        return worker.step(wait)
+    except Conflict:
+        worker.refresh()
+        return worker.step(wait)

@@ -1,0 +1,203 @@
+"""What a stream worker has taken of a stream: where it stands, and the events it applied, archived or not yet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+
+import msgspec
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from fivefold.core.sources import Stream, Table, View, lateness_of
+from fivefold.core.time import DAY, instant
+from fivefold.data.archive import ARRIVED, OFFSET
+from fivefold.data.snapshots import Snapshot, part_file, stretch_of
+from fivefold.features.entity_keys import key_bytes
+from fivefold.features.state.mark import Mark
+from fivefold.ports.online import MARK, OnlineStore
+from fivefold.workspace.workspace import Workspace
+
+NEVER = -(2**62)
+"""Before all event times (µs)."""
+
+EVENTS, LETTERS, IDS, REPLAYED = b"a", b"d", b"i", b"r"
+"""What the keys of an intake begin with: applied events, dead letters, ids seen, letters that were replayed."""
+
+
+class Standing(msgspec.Struct, frozen=True, array_like=True):
+    """How far the intake of a stream partition has come, and what became of what it read.
+
+    `read` = `on_time` + `late` + `dead` + `duplicate`. `newest` (µs) is the greatest event time, `archived` the offset
+    up to which events are in the archive, `ids_from` the oldest stretch of time of which ids are remembered.
+    """
+
+    applied: int = -1
+    newest: int = NEVER
+    read: int = 0
+    on_time: int = 0
+    late: int = 0
+    dead: int = 0
+    duplicate: int = 0
+    archived: int = -1
+    ids_from: int = NEVER
+    changes: int = 0
+    """Grows with each commit, so that no mark is ever there twice."""
+
+
+write_standing = msgspec.msgpack.Encoder().encode
+read_standing = msgspec.msgpack.Decoder(Standing).decode
+
+
+def intake_space(stream: str, partition: int) -> str:
+    """Where the intake of a stream partition keeps its things: beside the states that it feeds."""
+    return f"{stream}#intake/{stream}.{partition}"
+
+
+def standing_of(store: OnlineStore, stream: str, partition: int) -> Standing | None:
+    """How far the intake has come, None before its first commit."""
+    (raw,) = store.get([(intake_space(stream, partition), MARK)])
+    return None if raw is None else read_standing(raw)
+
+
+def offset_key(kind: bytes, offset: int) -> bytes:
+    """A key that sorts by offset."""
+    return kind + offset.to_bytes(8, "big")
+
+
+class Stored(msgspec.Struct, frozen=True, array_like=True):
+    """Events of one commit, as an Arrow stream with the archive's columns; `newest` is the standing's after them."""
+
+    first: int
+    newest: int
+    events: bytes
+
+
+write_stored = msgspec.msgpack.Encoder().encode
+read_stored = msgspec.msgpack.Decoder(Stored).decode
+
+
+def to_ipc(table: pa.Table) -> bytes:
+    """A table as an Arrow stream, compressed."""
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema, options=pa.ipc.IpcWriteOptions(compression="zstd")) as writer:
+        writer.write_table(table)
+    return bytes(sink.getvalue())
+
+
+def from_ipc(data: bytes) -> pa.Table:
+    """The table that was written."""
+    return pa.ipc.open_stream(data).read_all()
+
+
+def stored_events(
+    store: OnlineStore, stream: str, partition: int, after: int
+) -> Iterator[tuple[int, Stored, pa.Table]]:
+    """(last offset, what was stored, its events) of each commit behind an offset that is not archived yet."""
+    start = offset_key(EVENTS, after) if after >= 0 else EVENTS
+    for key, value in store.scan(intake_space(stream, partition), start, EVENTS):
+        stored = read_stored(value)
+        yield int.from_bytes(key[1:], "big"), stored, from_ipc(stored.events)
+
+
+def archived_events(workspace: Workspace, stream: Stream, partition: int, after: int) -> Iterator[tuple[int, pa.Table]]:
+    """(last offset, events) of each part of the archive that holds events behind an offset, only those."""
+    snapshot = workspace.find_snapshot(stream.name)
+    for part in snapshot.parts if snapshot else ():
+        at = stretch_of(part)
+        if at is not None and at.partition == partition and at.last > after:
+            table = pq.read_table(part_file(workspace.places.tables, stream.name, part.digest))
+            offsets = table[OFFSET].to_numpy()
+            yield at.last, table.filter(pa.array(offsets > after))
+
+
+def archives_of(workspace: Workspace, history: str) -> list[Snapshot]:
+    """The archives of the streams whose past a table or view holds."""
+    streams = [s for s in workspace.project.of(Stream.kind) if isinstance(s, Stream) and s.history is not None]
+    found = [workspace.find_snapshot(s.name) for s in streams if s.history is not None and s.history.name == history]
+    return [snapshot for snapshot in found if snapshot is not None]
+
+
+def without_past(workspace: Workspace, stream: Stream, mark: Mark, events: pa.Table) -> pa.Table:
+    """The events that the snapshot of a view's past does not hold already, from files and not from the stream.
+
+    As in history, what has the same id counts once; here within a stretch of time, as for duplicates in the stream.
+    """
+    if stream.id is None or stream.history is None or stream.history.id is None or stream.history.time is None:
+        return events
+    parts = _files_of(workspace, stream.history.name, mark.snapshot)
+    stretch = id_stretch(stream)
+    times = events[stream.time].cast(pa.int64())
+    lo, hi = pc.min(times).as_py() - stretch, pc.max(times).as_py() + stretch
+    files = [path for path, newest in parts if newest is None or newest >= lo]
+    if not files:
+        return events
+    at = stream.history.time
+    bounds = [pa.scalar(b, pa.timestamp("us")) for b in (max(lo, -(2**62)), min(hi, 2**62))]
+    known = pq.read_table(
+        files, columns=[stream.history.id, at], filters=(pc.field(at) >= bounds[0]) & (pc.field(at) <= bounds[1])
+    )
+    seen = dict(zip(known[stream.history.id].to_pylist(), known[at].cast(pa.int64()).to_pylist(), strict=True))
+    fresh = [
+        identity is None or identity not in seen or abs(seen[identity] - time) > stretch
+        for identity, time in zip(events[stream.id].to_pylist(), times.to_pylist(), strict=True)
+    ]
+    return events.filter(pa.array(fresh))
+
+
+def id_stretch(stream: Stream) -> int:
+    """How far apart in time (µs) two events of one id may be and still be the same: a day, or the lateness."""
+    return max(lateness_of(stream), DAY)
+
+
+@lru_cache(maxsize=64)
+def _files_of(workspace: Workspace, source: str, digest: str) -> list[tuple[Path, int | None]]:
+    """The files of a snapshot that no stream brought, each with its newest event time."""
+    found = next(n for n in workspace.project.of("table", "view") if n.name == source)
+    assert isinstance(found, Table | View)
+    assert found.time is not None
+    kept = msgspec.convert(workspace.catalog.snapshots.get(source, digest).parts, Snapshot)
+    out = []
+    for part in kept.parts:
+        if stretch_of(part) is None and part.rows:
+            newest = part.profile[found.time].greatest if found.time in part.profile else None
+            out.append((part_file(workspace.places.tables, source, part.digest), instant(newest) if newest else None))
+    return out
+
+
+def events_after(
+    workspace: Workspace, store: OnlineStore, stream: Stream, partition: int, after: int
+) -> Iterator[tuple[int, int, pa.Table]]:
+    """(last offset, horizon, events) of all events applied behind an offset, in order: `features.stream.catch_up`."""
+    reached = after
+    for last, events in archived_events(workspace, stream, partition, after):
+        reached = last
+        yield last, NEVER, events
+    for last, stored, events in stored_events(store, stream.name, partition, reached):
+        yield last, stored.newest - lateness_of(stream), events
+
+
+def recalled(workspace: Workspace, stream: Stream, partition: int) -> tuple[int, list[bytes]]:
+    """What an intake must know of the events in the archive: the newest time, and the ids that may come again."""
+    newest, held = NEVER, []
+    for _, events in archived_events(workspace, stream, partition, -1):
+        times = events[stream.time].cast(pa.int64())
+        seen = pc.min_element_wise(times, events[ARRIVED].cast(pa.int64()))
+        newest = max(newest, pc.max(seen).as_py())
+        if stream.id is not None:
+            held.append((events[stream.id], times))
+    stretch = id_stretch(stream)
+    oldest = (newest - lateness_of(stream)) // stretch - 1
+    return newest, [
+        id_key(time // stretch, key_bytes([identity]))
+        for ids, times in held
+        for identity, time in zip(ids.to_pylist(), times.to_pylist(), strict=True)
+        if identity is not None and time // stretch >= oldest
+    ]
+
+
+def id_key(stretch: int, name: bytes) -> bytes:
+    """Where an id is remembered: by its stretch of time first, so that old ones lie together."""
+    return IDS + (stretch + 2**63).to_bytes(8, "big") + name
