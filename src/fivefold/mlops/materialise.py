@@ -15,7 +15,7 @@ from fivefold.data.archive import archived
 from fivefold.data.duck import parquet
 from fivefold.data.snapshots import Snapshot
 from fivefold.features.materialise import Cut, Materialised, materialise
-from fivefold.features.state.mark import Mark, view_of
+from fivefold.features.state.mark import Mark, mark_of, view_of
 from fivefold.features.stream import catch_up, fed
 from fivefold.flow.steps import steps_of
 from fivefold.ports.online import OnlineStore
@@ -38,16 +38,9 @@ def materialise_views(
     for name in names:
         workspace.project.get(FeatureView.kind, name)
     wanted = wanted_views(workspace)
-    work = f"materialize:{workspace.clock()}"
-    out: list[Materialised] = []
     store = workspace.online()
     try:
-        with workspace.database() as connection, steps_of(workspace.catalog.journal, work, "materialize") as steps:
-            for one in wanted:
-                if not names or one.view.name in names:
-                    # the journal remembers durations under the view's own name: those of its present meaning
-                    step = one.view.name if one.project is workspace.project else one.name
-                    steps.run(step, partial(_one, workspace, connection, store, one, at, out, progress))
+        out = _materialise(workspace, store, [w for w in wanted if not names or w.view.name in names], at, progress)
         if not names:
             kept = {one.name for one in wanted} | kept_names(workspace)
             for space in store.spaces():
@@ -55,6 +48,33 @@ def materialise_views(
                     store.drop(space)
     finally:
         store.close()
+    return out
+
+
+def materialise_missing(workspace: Workspace, at: int, *, progress: Progress | None = None) -> list[Materialised]:
+    """Materialise the views that streams feed and of which the store holds nothing yet, as of `at`."""
+    store = workspace.online()
+    try:
+        missing = [
+            one
+            for one in wanted_views(workspace)
+            if isinstance(one.view.source, Stream) and mark_of(store, one.name) is None
+        ]
+        return _materialise(workspace, store, missing, at, progress) if missing else []
+    finally:
+        store.close()
+
+
+def _materialise(
+    workspace: Workspace, store: OnlineStore, wanted: list[Wanted], at: int, progress: Progress | None
+) -> list[Materialised]:
+    work = f"materialize:{workspace.clock()}"
+    out: list[Materialised] = []
+    with workspace.database() as connection, steps_of(workspace.catalog.journal, work, "materialize") as steps:
+        for one in wanted:
+            # the journal remembers durations under the view's own name: those of its present meaning
+            step = one.view.name if one.project is workspace.project else one.name
+            steps.run(step, partial(_one, workspace, connection, store, one, at, out, progress))
     return out
 
 

@@ -41,19 +41,23 @@ def log_folder(state: Path) -> Path:
     return state / "log" / "predictions"
 
 
-def read_predictions(state: Path, limit: int) -> list[dict[str, Any]]:
+def newest_predictions(state: Path, limit: int) -> list[Prediction]:
     """The newest predictions first, of all processes; a line that a crash cut short is left out."""
     newest_first = [_backwards(segment) for segment in sorted(log_folder(state).glob("*.jsonl"))]
-    return list(islice(heapq.merge(*newest_first, key=lambda p: -int(p["at"])), limit))
+    return list(islice(heapq.merge(*newest_first, key=lambda p: -p.at), limit))
 
 
-def _backwards(segment: Path) -> Iterator[dict[str, Any]]:
+def read_predictions(state: Path, limit: int) -> list[dict[str, Any]]:
+    """The same as plain values."""
+    return [msgspec.to_builtins(found) for found in newest_predictions(state, limit)]
+
+
+def _backwards(segment: Path) -> Iterator[Prediction]:
     for line in _lines(segment):
         try:
-            found = msgspec.json.decode(line, type=Prediction)
+            yield msgspec.json.decode(line, type=Prediction)
         except ValueError:
             continue
-        yield msgspec.to_builtins(found)
 
 
 def _lines(path: Path) -> Iterator[bytes]:
