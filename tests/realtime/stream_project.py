@@ -39,6 +39,7 @@ takings = ff.FeatureView("takings", shop, sales, [
 latest = ff.FeatureView("latest", customer, sales, [ff.last("amount"), ff.last("nth")], ttl="12h")
 model = ff.Model("m", ff.Target(past, "shop > 0"), features=[spending, takings, latest],
                  learner=ff.learner("logistic"), split=ff.RandomSplit())
+live = ff.Endpoint("m", model)
 '''
 
 COLUMNS = ("event_id", "who", "shop", "at", "nth", "amount", "kind")

@@ -1,0 +1,143 @@
+"""Skew is none where nothing went wrong, and every wrong that is planted is found."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import msgspec
+import pytest
+import stream_project as sp
+
+from fivefold.core.learning import Model
+from fivefold.core.uses import Endpoint
+from fivefold.mlops import plan as plans
+from fivefold.mlops.materialise import materialise_views
+from fivefold.mlops.release import promote
+from fivefold.mlops.train import train
+from fivefold.ports.online import MARK, Write
+from fivefold.realtime.endpoint import Live
+from fivefold.realtime.prediction_log import PredictionLog
+from fivefold.realtime.skew import Skew, skew
+from fivefold.realtime.streaming import Streaming
+from fivefold.workspace import Workspace
+from fivefold.workspace.events import EVENTS, intake_space
+from fivefold.workspace.predictions import log_folder
+
+END = sp.START + 320 * sp.MINUTE
+
+
+def trained(folder: Path) -> None:
+    sp.make(folder, sp.events(1, 150), '[default]\nstream = "log:.fivefold/streams?partitions=2"\n')
+    with sp.opened(folder) as workspace:
+        sp.applied(workspace)
+        model = workspace.project.get(Model.kind, "m")
+        assert isinstance(model, Model)
+        made = train(workspace, model, plans.check(workspace).schemas)
+        promote(workspace, made.version)
+        materialise_views(workspace, [], sp.START + 60 * sp.MINUTE)
+
+
+def served(workspace: Workspace, at: int, count: int = 40) -> None:
+    store, log = workspace.online(), PredictionLog(workspace.state)
+    endpoint = workspace.project.get(Endpoint.kind, "m")
+    assert isinstance(endpoint, Endpoint)
+    try:
+        live = Live(workspace, endpoint, store, log)
+        _, answers = live.answer([{"who": f"c{n % 7}", "shop": n % 4} for n in range(count)], time.perf_counter_ns(), at)
+        assert all(a.error is None for a in answers)
+    finally:
+        log.close()
+        store.close()
+
+
+def worked(workspace: Workspace) -> None:
+    with Streaming(workspace) as streaming:
+        streaming.drain()
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Path:
+    """A shop that served between the events of its stream."""
+    trained(tmp_path)
+    with sp.opened(tmp_path) as workspace:
+        later = sp.events(2, 200, sp.START + 110 * sp.MINUTE)
+        for start in range(0, len(later), 50):
+            sp.send(workspace, later[start : start + 50])
+            worked(workspace)
+            served(workspace, later[min(start + 50, len(later)) - 1]["at"] + 21 * sp.MINUTE + start)
+    return tmp_path
+
+
+def found(folder: Path) -> Skew:
+    with sp.opened(folder) as workspace:
+        return skew(workspace)
+
+
+def test_what_was_served_between_events_is_what_history_says(shop: Path) -> None:
+    report = found(shop)
+    assert report.predictions == 160
+    assert report.compared == 160 * 17
+    assert (report.differ, report.left_out) == (0, {})
+    # events that came later do not change what was known then
+    with sp.opened(shop) as workspace:
+        sp.send(workspace, sp.events(3, 60, sp.START + 300 * sp.MINUTE))
+        worked(workspace)
+    assert found(shop).differ == 0
+
+
+def test_a_state_that_was_changed_by_hand_is_found(shop: Path) -> None:
+    with sp.opened(shop) as workspace:
+        store = workspace.online()
+        for space in [s for s in store.spaces() if s.startswith("latest@") and "/" in s]:
+            (mark,) = store.get([(space, MARK)])
+            assert mark is not None
+            changed = []
+            for key, raw in store.scan(space):
+                # the newest amount of every customer, one bit off
+                at = len(raw) - 16
+                changed.append((key, raw[:at] + bytes([raw[at] ^ 1]) + raw[at + 1 :]))
+            store.commit([Write(space, changed, mark, mark)])
+        store.close()
+        served(workspace, END)
+    report = found(shop)
+    wrong = {f.name for f in report.features if f.differ}
+    assert wrong == {"latest.last_amount"}
+    (example, *_) = next(f.examples for f in report.features if f.differ)
+    assert example.served != example.history
+
+
+def test_an_event_that_was_lost_is_found(shop: Path) -> None:
+    with sp.opened(shop) as workspace:
+        store = workspace.online()
+        for space in [s for s in store.spaces() if s.startswith("takings@") and "/" in s]:
+            (mark,) = store.get([(space, MARK)])
+            assert mark is not None
+            store.commit([Write(space, [(key, None) for key, _ in store.scan(space)], mark, mark)])
+        store.close()
+        served(workspace, END)
+    report = found(shop)
+    assert {f.name.partition(".")[0] for f in report.features if f.differ} == {"takings"}
+
+
+def test_an_event_that_is_missing_in_the_archive_is_found(shop: Path) -> None:
+    with sp.opened(shop) as workspace:
+        store = workspace.online()
+        for partition in (0, 1):
+            space = intake_space("sales", partition)
+            (mark,) = store.get([(space, MARK)])
+            assert mark is not None
+            store.commit([Write(space, [(key, None) for key, _ in store.scan(space, prefix=EVENTS)][-1:], mark, mark)])
+        store.close()
+        served(workspace, END)
+    assert found(shop).differ > 0
+
+
+def test_a_moment_that_was_shifted_in_the_log_is_found(shop: Path) -> None:
+    for path in log_folder(shop / ".fivefold").glob("*.jsonl"):
+        lines = [msgspec.json.decode(line) for line in path.read_bytes().splitlines()]
+        for line in lines:
+            line["as_of"] += 60 * sp.MINUTE
+        path.write_bytes(b"".join(msgspec.json.encode(line) + b"\n" for line in lines))
+    report = found(shop)
+    assert {f.name for f in report.features if f.differ} >= {"spending.count_1h", "takings.count_1h"}
