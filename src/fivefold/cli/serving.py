@@ -57,14 +57,19 @@ def serve(
     endpoint: Annotated[
         list[str] | None, typer.Option("--endpoint", help="Serve this one (repeatable); all by default.")
     ] = None,
+    at: Annotated[
+        str, typer.Option("--at", help="Answer for this ISO 8601 moment, for data of the past; for now, when left out.")
+    ] = "",
     project: ProjectOption = HERE,
     env: EnvOption = "dev",
 ) -> None:
     """Answer `POST /predict/ENDPOINT` with the champion; a promotion is picked up while it serves. Ctrl-C ends it."""
+    from fivefold.core.time import instant
     from fivefold.realtime.server import serve as run
 
+    moment = instant(at, "--at") if at else None
     with workspace(project, env) as opened:
-        run(opened, host=host, port=port, names=endpoint or None, started=_introduce)
+        run(opened, host=host, port=port, names=endpoint or None, at=moment, started=_introduce)
 
 
 def score(

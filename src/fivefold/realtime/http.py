@@ -7,10 +7,12 @@ import time
 import traceback
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
+from urllib.parse import parse_qsl
 
 import msgspec
 
-from fivefold.core.errors import FivefoldError, NotFound
+from fivefold.core.errors import FivefoldError, Invalid, NotFound
+from fivefold.core.time import instant
 from fivefold.features.fields import shown
 from fivefold.realtime.bodies import BODY_SECONDS, CLOSE, Receive, Reply, read_body, read_rows
 from fivefold.realtime.endpoint import Answer, Live
@@ -99,7 +101,7 @@ class App:
             return 200, _encode({"endpoints": {n: _about(e) for n, e in self._endpoints.items()}})
         if path.startswith("/predict/"):
             _allow(method, "POST")
-            return await self._predict(path.removeprefix("/predict/"), headers, receive)
+            return await self._predict(path.removeprefix("/predict/"), scope, headers, receive)
         raise Reply(404, f"there is nothing at {shown(path)}.", "Ask POST /predict/ENDPOINT, GET / or GET /health.")
 
     def _health(self, path: str) -> tuple[int, bytes]:
@@ -117,7 +119,9 @@ class App:
         }
         return 200 if ready else 503, _encode(about)
 
-    async def _predict(self, name: str, headers: Mapping[bytes, bytes], receive: Receive) -> tuple[int, bytes]:
+    async def _predict(
+        self, name: str, scope: Mapping[str, Any], headers: Mapping[bytes, bytes], receive: Receive
+    ) -> tuple[int, bytes]:
         started = time.perf_counter_ns()
         live = self._endpoints.get(name)
         if live is None:
@@ -126,15 +130,34 @@ class App:
         kind = headers.get(b"content-type", b"").split(b";")[0].strip().lower()
         if kind != b"application/json":
             raise Reply(415, f"the content type is {kind.decode('latin-1')!r}, not application/json.")
+        at = _asked_moment(scope.get("query_string", b""))
         rows, alone = read_rows(await read_body(headers, receive, self._body_seconds))
         try:
-            served, answers = live.answer(rows, started)
+            served, answers = live.answer(rows, started, at)
+        except Invalid as e:
+            raise Reply(400, e.message, e.hint) from None
         except FivefoldError as e:
             raise Reply(503, e.message, e.hint) from None
         if alone and answers[0].error is not None:
             raise Reply(400, answers[0].error["message"], answers[0].error["hint"])
         version = served.version
         return 200, _encode(Answers(version.model, version.number, version.key, answers))
+
+
+def _asked_moment(query: bytes) -> int | None:
+    """The moment that `?at=` asks for. Raises Reply for anything else in a query, and for what is no moment."""
+    asked = parse_qsl(query.decode("latin-1"), keep_blank_values=True)
+    if not asked:
+        return None
+    (name, text), *more = asked
+    if name != "at" or more:
+        raise Reply(400, f"the query is {shown(query.decode('latin-1'))} (accepted: at=MOMENT, once).")
+    try:
+        return instant(text, "at")
+    except (Invalid, OverflowError):
+        raise Reply(
+            400, f"at={shown(text)} is not a moment.", "Write ISO 8601, for instance 2013-11-01T06:30:00Z."
+        ) from None
 
 
 async def _lifespan(receive: Receive, send: Send) -> None:

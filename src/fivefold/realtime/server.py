@@ -32,10 +32,12 @@ def serve(
     host: str = "127.0.0.1",
     port: int = 8000,
     names: list[str] | None = None,
+    at: int | None = None,
     started: Callable[[str, dict[str, Live]], None] | None = None,
 ) -> None:
     """Serve endpoints (all, or the named ones) until SIGTERM or SIGINT; requests under way are finished first.
 
+    `at` (microseconds UTC) is the moment that is answered for, for data of the past; now, when left out.
     Raises Invalid for an address that is not of this machine alone (there is no authentication yet), NotFound for an
     unknown endpoint, Unavailable when the port is taken.
     """
@@ -50,7 +52,7 @@ def serve(
     with _bound(host, port) as listening:
         store, log, over = workspace.online(), PredictionLog(workspace.state), threading.Event()
         try:
-            endpoints = {e.name: Live(workspace, e, store, log) for e in chosen}
+            endpoints = {e.name: Live(workspace, e, store, log, at) for e in chosen}
             app = App(endpoints, log, hosts=(*LOOPBACK, f"[{host}]" if ":" in host else host))
             watcher = threading.Thread(target=_watch, args=(endpoints, over), name="champions", daemon=True)
             watcher.start()
