@@ -229,3 +229,43 @@ def test_a_moment_before_what_the_store_answers_for_is_refused_by_name(
     assert e.value.message == ("the feature view 'spending' answers for 2023-11-14T22:13:20Z and later, "
                                "not for 2023-11-14T22:13:19.999999Z.")
     assert "history" in e.value.hint
+
+
+NEWEST = [ff.last("v"), ff.last("n"), ff.last("s"), ff.last("b"), ff.last("seen")]
+
+
+@settings(max_examples=120, deadline=None)
+@given(st.data())
+def test_what_is_read_off_the_newest_record_is_history_too(oracle: SimpleNamespace, data: st.DataObject) -> None:
+    """Views of `last` alone are answered without their states being opened; models take their features in any order."""
+    cells = {"v": FLOATS, "n": st.one_of(st.none(), st.integers(-5, 5)), "s": st.sampled_from([None, "", "é", "w"]),
+             "b": st.sampled_from([None, False, True]), "seen": st.sampled_from([None, 0, T])}
+    columns = data.draw(st.sampled_from([["v"], ["v", "n"], ["n", "seen", "v"], ["s"], ["b", "s", "v"], list(cells)]))
+    rows = [{**dict.fromkeys(SCHEMA), **r} for r in data.draw(st.lists(st.fixed_dictionaries(
+        {"who": st.sampled_from(["a", "a", "b"]), "at": st.integers(T - 5, T + 2), **cells}), max_size=6))]
+    ttl = data.draw(st.sampled_from([None, "2us", "4us"]))
+    source = ff.Table("events", "events.csv", time="at")
+    views = [ff.FeatureView(n, ff.Entity("thing", key="who"), source, [ff.last(c) for c in columns], ttl=ttl)
+             for n in ("one", "two")]
+    names = data.draw(st.permutations([f"last_{c}" for c in columns]))
+    model = ff.Model("m", ff.Target(source, "b"), learner=ff.learner("logistic"), split=ff.RandomSplit(), features=[
+        views[0][names[0]], views[1], *[views[0][n] for n in names[1:]], ff.Request("asked", float)])
+    schemas, store = {"events": SCHEMA}, connect(OnlineStore, "memory:")
+    with duckdb.connect() as connection:
+        connection.register("history", table(rows, SCHEMA))
+        for view in views:
+            materialise(connection, store, f"{view.name}@1", view, at=T, meaning="m", snapshot="s", schemas=schemas,
+                        scales={}, relation=lambda _: "history")
+    lookup = Lookup(model, schemas, {}, lambda v: f"{v.name}@1")
+    asked = [{"who": who, "asked": 1.5} for who in ("a", "b", "c", None, "a")]
+    for at in (T, T + 1, T + 4):
+        found = lookup.vectors(store, asked, at)
+        alone = [lookup.vectors(store, [row], at)[0] for row in asked]
+        assert found == alone
+        for view in views:
+            plan = view_plan(view, schemas, {})
+            wanted = oracle.as_of([{**r, "moment": at} for r in asked], "moment", [(plan, rows)])
+            for a in plan.aggregates:
+                place = lookup.names.index(a.name)
+                assert [bits(v.values[place]) for v in found] == [bits(w) for w in wanted[a.name]], a.name
+                assert [v.times[place] for v in found] == wanted[f"{a.name}__time"], a.name
