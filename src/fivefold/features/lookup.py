@@ -8,9 +8,8 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from fivefold.core.errors import FivefoldError
-from fivefold.core.feature_names import derived_expression, feature_types, resolve
+from fivefold.core.feature_names import FeatureList, derived_expression, feature_types, resolve
 from fivefold.core.features import Derived, FeatureView, Request, Udf, chosen
-from fivefold.core.learning import Model
 from fivefold.core.sources import rows_of
 from fivefold.core.types import Schema, Type
 from fivefold.features.compile import Scales
@@ -48,23 +47,24 @@ class Vector(NamedTuple):
 
 
 class Lookup:
-    """The plan of one model's look-ups, made once.
+    """The plan of look-ups of one list of features, a model's for instance, made once.
 
     `online_name` gives the name of a view in the store. A row is a mapping of entity keys and request values.
     """
 
     def __init__(
         self,
-        model: Model,
+        model: FeatureList,
         schemas: Mapping[str, Schema],
         scales: Scales,
         online_name: Callable[[FeatureView], str],
     ) -> None:
-        types = feature_types(model, schemas)
+        types = dict(feature_types(model, schemas))
         self.names = list(types)
         self._place = {n: i for i, n in enumerate(self.names)}
         self.fields = _fields(model, schemas)
         # of an entity that no row was ever seen of, a count is zero and everything else null, as in history
+        self.types = types
         self._counts = {n for n, (_, a) in chosen(model.features).items() if a.fn in ("count", "distinct")}
         order: list[str] = []
         self._stored = StoredFeatures(self._plan_views(model, schemas, scales, online_name, order))
@@ -90,7 +90,7 @@ class Lookup:
 
     def _plan_views(
         self,
-        model: Model,
+        model: FeatureList,
         schemas: Mapping[str, Schema],
         scales: Scales,
         online_name: Callable[[FeatureView], str],
@@ -122,7 +122,9 @@ class Lookup:
             )
         return plans
 
-    def _plan_derived(self, model: Model, types: Mapping[str, Type]) -> list[tuple[int, Callable[[list[Any]], Any]]]:
+    def _plan_derived(
+        self, model: FeatureList, types: Mapping[str, Type]
+    ) -> list[tuple[int, Callable[[list[Any]], Any]]]:
         known = {n: types[n] for n in chosen(model.features)}
         out: list[tuple[int, Callable[[list[Any]], Any]]] = []
         for item in model.features:
@@ -190,7 +192,7 @@ class Lookup:
         return vector
 
 
-def _fields(model: Model, schemas: Mapping[str, Schema]) -> dict[str, Type]:
+def _fields(model: FeatureList, schemas: Mapping[str, Schema]) -> dict[str, Type]:
     """What a request must hold: the entity keys of all views, then the request values."""
     out: dict[str, Type] = {}
     for view, _ in chosen(model.features).values():
