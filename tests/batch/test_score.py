@@ -68,7 +68,7 @@ def test_what_is_scored_at_a_moment_is_what_is_answered_then_and_what_the_model_
         live = Live(w, w.project.get("endpoint", "returned"), store, log)
         table = pq.read_table(w.snapshot("baskets").files(w.places.tables)[0])
         rows = table.select(["customer_id", "amount", "items"]).to_pylist()
-        _, answers = live.answer(rows, 0)
+        _, answers = live.answer(rows, 0, at)
         with w.database() as connection:
             served = champion(w, "returned")
             full = frame(connection, served.model, table, "asked_at", served.schemas, served.scales, lambda n: (

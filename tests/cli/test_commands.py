@@ -32,7 +32,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_version_and_help_teach() -> None:
     assert fivefold("--version").stdout == f"fivefold {__version__}\n"
     text = fivefold("--help").stdout
-    for command in ("init", "plan", "apply", "train", "promote", "rollback", "history", "restore", "materialize", "serve", "score"):
+    for command in ("init", "plan", "apply", "train", "promote", "rollback", "history", "restore", "materialize", "serve", "score", "get"):
         assert command in text
     assert "fivefold init DIR" in text
 

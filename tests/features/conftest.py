@@ -194,4 +194,4 @@ def as_of(spine: list[Row], time: str, sources: list[tuple[Source, list[Row]]]) 
 @pytest.fixture(scope="session")
 def oracle() -> SimpleNamespace:
     """The functions above, for tests."""
-    return SimpleNamespace(as_of=as_of, estimate=estimate, middle=middle)
+    return SimpleNamespace(as_of=as_of, rows_of=rows_of, estimate=estimate, middle=middle)

@@ -10,7 +10,8 @@ import fivefold as ff
 from fivefold.backends import connect
 from fivefold.core.errors import Invalid
 from fivefold.core.types import Type
-from fivefold.features.materialise import Materialised, mark_of, materialise
+from fivefold.features.materialise import Cut, Materialised, materialise
+from fivefold.features.state.mark import mark_of
 from fivefold.ports.online import OnlineStore
 
 T = 1_700_000_000_000_000
@@ -44,18 +45,36 @@ def bench() -> Iterator[Bench]:
         yield Bench(connection)
 
 
-def test_every_entity_seen_before_the_moment_is_stored_with_the_mark(bench: Bench) -> None:
-    assert bench.make() == Materialised("spending", 2, T, new=True)
+def test_every_entity_with_rows_is_stored_with_the_mark(bench: Bench) -> None:
+    # also one whose rows lie after the moment: a later look-up sees them
+    assert bench.make() == Materialised("spending", 3, T, new=True)
     mark = mark_of(bench.store, "spending@1")
     assert mark is not None
-    assert (mark.at, mark.names) == (T, ("spending.count_1h", "spending.sum_v"))
+    assert (mark.since, mark.snapshot, mark.entities, mark.stream, mark.cut) == (T, "s", 3, "", {})
+
+
+def test_the_rows_of_tiles_are_not_counted_as_entities(bench: Bench) -> None:
+    bench.rows([(who, T - 10 * i, 1.0) for who in ("a", "b") for i in range(1, 2000)])
+    assert bench.make() == Materialised("spending", 2, T, new=True)
+    assert len(list(bench.store.scan("spending@1"))) > 2
+
+
+def test_the_cut_of_a_stream_is_in_the_mark_and_another_one_makes_it_anew(bench: Bench) -> None:
+    cuts = [Cut("clicks", {0: 7, 1: -1}), Cut("clicks", {0: 8, 1: -1})]
+    made = [materialise(bench.connection, bench.store, "spending@1", VIEW, at=T, meaning="m", snapshot="s",
+                        schemas=SCHEMAS, scales={"orders": {"v": 20}}, relation=lambda _: "orders", cut=cut).new
+            for cut in (cuts[0], cuts[0], cuts[1])]
+    assert made == [True, False, True]
+    mark = mark_of(bench.store, "spending@1")
+    assert mark is not None
+    assert (mark.stream, mark.cut) == ("clicks", {0: 8, 1: -1})
 
 
 def test_the_same_again_does_nothing(bench: Bench) -> None:
     bench.make()
     held = mark_of(bench.store, "spending@1")
     bench.rows([])  # what it would be made of is not even looked at
-    assert bench.make() == Materialised("spending", 2, T, new=False)
+    assert bench.make() == Materialised("spending", 3, T, new=False)
     assert mark_of(bench.store, "spending@1") == held
 
 

@@ -37,14 +37,14 @@ def stored(shop: Any) -> list[str]:
             store.close()
 
 
-def asked(shop: Any, number: int | None = None) -> list[Any]:
-    """What the champion, or a version, sees of c1."""
+def asked(shop: Any, number: int | None = None, at: int = AT) -> list[Any]:
+    """What the champion, or a version, sees of c1 at a moment."""
     with shop.open() as w:
         used = champion(w, "returned") if number is None else served(w, w.catalog.versions.get("returned", number))
-        lookup = Lookup(used.model, used.schemas, used.online_name)
+        lookup = Lookup(used.model, used.schemas, used.scales, used.online_name)
         store = w.online()
         try:
-            (vector,) = lookup.vectors(store, [lookup.accept({"customer_id": "c1", "amount": 1})])
+            (vector,) = lookup.vectors(store, [lookup.accept({"customer_id": "c1", "amount": 1})], at)
             assert not isinstance(vector, FivefoldError)
             return vector.values
         finally:

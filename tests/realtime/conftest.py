@@ -50,6 +50,7 @@ returned = ff.Model("returned", ff.Target(orders, "returned"), learner=ff.learne
 live = ff.Endpoint("returned", returned)
 '''
 AT = 1_772_000_000_000_000
+MOMENT = "2026-02-25T06:13:20Z"
 ROW = {"customer_id": "c1", "amount": 12.5}
 
 
@@ -65,13 +66,13 @@ class Shop:
             yield workspace
 
     @contextmanager
-    def app(self, **more: Any) -> Iterator[Asker]:
-        """The application in this process, without a network between."""
+    def app(self, at: int | None = AT, **more: Any) -> Iterator[Asker]:
+        """The application in this process, without a network between, for a moment (None: now)."""
         with self.open() as workspace:
             store, log = workspace.online(), PredictionLog(workspace.state)
             endpoints = [e for e in workspace.project.of(Endpoint.kind) if isinstance(e, Endpoint)]
             try:
-                live = {e.name: Live(workspace, e, store, log) for e in endpoints}
+                live = {e.name: Live(workspace, e, store, log, at) for e in endpoints}
                 yield Asker(App(live, log, **more), live, log)
             finally:
                 log.close()
@@ -106,8 +107,9 @@ class Shop:
     def run(self, *words: str, program: str = "") -> subprocess.CompletedProcess[str]:
         return subprocess.run(self._command(words, program), capture_output=True, text=True, timeout=60)
 
-    def serve(self, *words: str, program: str = "") -> Server:
-        return Server(self._command(("serve", "--port", "0", *words), program))
+    def serve(self, *words: str, program: str = "", at: str = MOMENT) -> Server:
+        fixed = ("--at", at) if at else ()
+        return Server(self._command(("serve", "--port", "0", *fixed, *words), program))
 
     def _command(self, words: Sequence[str], program: str) -> list[str]:
         run = "from fivefold.cli.main import run; run()"
@@ -137,7 +139,8 @@ class Asker:
         async def send(message: dict[str, Any]) -> None:
             said.append(message)
 
-        scope = {"type": "http", "method": method, "path": path,
+        path, _, query = path.partition("?")
+        scope = {"type": "http", "method": method, "path": path, "query_string": query.encode(),
                  "headers": [(k.encode(), v.encode("latin-1")) for k, v in named.items()]}
         asyncio.run(self.app(scope, receive, send))
         return said[0]["status"], json.loads(said[1]["body"]), dict(said[0]["headers"])

@@ -168,3 +168,29 @@ def test_no_body_is_a_fault_of_ours(asker: Any, body: bytes) -> None:
     assert status in (200, 400), found
     if status == 200:
         assert all(("id" in a) != ("error" in a) for a in found["rows"])
+
+
+def test_another_moment_can_be_asked_for(asker: Any, row: dict[str, Any]) -> None:
+    body = json.dumps(row).encode()
+    for path, moment in (("", "2026-02-25T06:13:20Z"), ("?at=2026-03-01", "2026-03-01T00:00:00Z"),
+                         ("?at=2026-02-25T07:13:20.5%2B01:00", "2026-02-25T06:13:20.500000Z")):
+        status, found, _ = asker.send(body, f"/predict/returned{path}")
+        assert (status, found["rows"][0]["as_of"]) == (200, moment)
+    counts = [asker.send(body, f"/predict/returned{p}")[1]["rows"][0]["features"]["spending.count_30d"]["value"]
+              for p in ("", "?at=2026-04-25")]
+    assert counts[0] > counts[1] == 0, "a window ends at the moment asked for"
+
+
+@pytest.mark.parametrize(("query", "says"), [
+    ("at=yesterday", "at='yesterday' is not a moment. Write ISO 8601, for instance 2013-11-01T06:30:00Z."),
+    ("at=", "at='' is not a moment. Write ISO 8601, for instance 2013-11-01T06:30:00Z."),
+    ("at=%ff", "at='\ufffd' is not a moment. Write ISO 8601, for instance 2013-11-01T06:30:00Z."),
+    ("att=2026-03-01", "the query is 'att=2026-03-01' (accepted: at=MOMENT, once)."),
+    ("at=2026-03-01&at=2026-03-01", "the query is 'at=2026-03-01&at=2026-03-01' (accepted: at=MOMENT, once)."),
+    ("at=2026-02-25T06:13:19Z", "the feature view 'spending' answers for 2026-02-25T06:13:20Z and later, "
+     "not for 2026-02-25T06:13:19Z. Ask for a later moment; what was known earlier is in history."),
+])
+def test_a_moment_that_cannot_be_answered_is_refused(asker: Any, row: dict[str, Any], query: str, says: str) -> None:
+    status, found, _ = asker.send(json.dumps(row).encode(), f"/predict/returned?{query}")
+    assert status == 400
+    assert message(found).startswith(says)

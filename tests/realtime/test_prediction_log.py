@@ -12,7 +12,7 @@ from fivefold.workspace.predictions import Prediction, log_folder, read_predicti
 
 def made(at: int, **more: object) -> Prediction:
     fields = {"id": f"p{at}", "at": at, "endpoint": "e", "model": "m", "version": 1, "key": "k", "row": {},
-              "features": {"f": (1.5, None, "present")}, "as_of": {}, "prediction": 0.5, "latency_us": 3}
+              "features": {"f": (1.5, None, "present")}, "as_of": at, "seen": {}, "prediction": 0.5, "latency_us": 3}
     return Prediction(**{**fields, **more})  # type: ignore[arg-type]
 
 

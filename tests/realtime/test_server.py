@@ -186,8 +186,10 @@ def test_two_processes_serve_one_project_at_once(shop: Any, row: dict[str, Any])
     with shop.serve() as one, shop.serve() as other:
         answers = [server.ask(row)[1]["rows"][0] for server in (one, other, one, other)]
         assert len({a["prediction"] for a in answers}) == 1
+        earlier = "/predict/returned?at=2026-02-13T16:26:40Z"
+        assert {s.ask(row, earlier)[0] for s in (one, other)} == {400}
         shop.materialise(1_771_000_000_000_000)  # a third process writes meanwhile
-        assert {s.ask(row)[1]["rows"][0]["as_of"]["spending"] for s in (one, other)} == {"2026-02-13T16:26:40Z"}
+        assert {s.ask(row, earlier)[1]["rows"][0]["as_of"] for s in (one, other)} == {"2026-02-13T16:26:40Z"}
         assert [s.stop()[0] for s in (one, other)] == [0, 0]
     logged = [p["id"] for p in read_predictions(shop.root / ".fivefold", 100)]
     assert {a["id"] for a in answers} <= set(logged)

@@ -4,12 +4,14 @@ from pathlib import Path
 
 import msgspec
 
+from fivefold.features.lookup import Seen
 from fivefold.workspace.predictions import Prediction, log_folder, read_predictions
 
 
 def line(at: int, filler: str = "") -> bytes:
     return msgspec.json.encode(Prediction(
-        f"p{at}", at, "e", "m", 1, "k", {"filler": filler}, {"f": (1.5, 7, "present")}, {"v": 9}, 0.25, 3)) + b"\n"
+        f"p{at}", at, "e", "m", 1, "k", {"filler": filler}, {"f": (1.5, 7, "present")}, 9,
+        {"v": Seen("v@1", "s", {0: 5})}, 0.25, 3)) + b"\n"
 
 
 def write(state: Path, name: str, body: bytes) -> None:

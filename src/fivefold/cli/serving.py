@@ -57,14 +57,31 @@ def serve(
     endpoint: Annotated[
         list[str] | None, typer.Option("--endpoint", help="Serve this one (repeatable); all by default.")
     ] = None,
+    grpc_port: Annotated[
+        int | None, typer.Option("--grpc-port", help="Answer gRPC here too; 0 for any free port.", min=0, max=65535)
+    ] = None,
+    at: Annotated[
+        str, typer.Option("--at", help="Answer for this ISO 8601 moment, for data of the past; for now, when left out.")
+    ] = "",
     project: ProjectOption = HERE,
     env: EnvOption = "dev",
 ) -> None:
     """Answer `POST /predict/ENDPOINT` with the champion; a promotion is picked up while it serves. Ctrl-C ends it."""
+    from fivefold.core.time import instant
     from fivefold.realtime.server import serve as run
 
+    moment = instant(at, "--at") if at else None
     with workspace(project, env) as opened:
-        run(opened, host=host, port=port, names=endpoint or None, started=_introduce)
+        run(
+            opened,
+            host=host,
+            port=port,
+            names=endpoint or None,
+            at=moment,
+            grpc_port=grpc_port,
+            started=_introduce,
+            started_grpc=lambda where: print(f"serving gRPC on {where}", flush=True),
+        )
 
 
 def score(

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 from fivefold.core.errors import FivefoldError, Invalid, NotFound
 from fivefold.core.expressions import Expression, parse
-from fivefold.core.features import Derived, Request, Udf, chosen
-from fivefold.core.learning import Model
+from fivefold.core.features import Derived, Feature, Request, Udf, chosen
 from fivefold.core.sources import rows_of
 from fivefold.core.types import Schema, Type
 
 
-def feature_types(model: Model, schemas: Mapping[str, Schema]) -> dict[str, Type]:
+class FeatureList(Protocol):
+    """Features in order, as a model has them, and what they are called in errors."""
+
+    @property
+    def ref(self) -> str: ...
+
+    @property
+    def features(self) -> Sequence[Feature]: ...
+
+
+def feature_types(model: FeatureList, schemas: Mapping[str, Schema]) -> dict[str, Type]:
     """The model's features by full name, in order, with their types; `schemas` is by source name.
 
     Raises the first wiring error met; `wiring.check` reports all of them.
@@ -32,7 +42,7 @@ def feature_types(model: Model, schemas: Mapping[str, Schema]) -> dict[str, Type
     return types
 
 
-def derived_expression(model: Model, item: Derived, types: Schema) -> tuple[Expression, dict[str, str]]:
+def derived_expression(model: FeatureList, item: Derived, types: Schema) -> tuple[Expression, dict[str, str]]:
     """The parsed expression of a derived feature, and the full feature name behind each name it uses.
 
     `types` holds the features declared before it. Raises Invalid for an ambiguous name, NotFound for an unknown one.
@@ -42,7 +52,7 @@ def derived_expression(model: Model, item: Derived, types: Schema) -> tuple[Expr
     return expression, {short: known[short] for short in expression.columns}
 
 
-def resolve(name: str, model: Model, types: Schema, where: str) -> str:
+def resolve(name: str, model: FeatureList, types: Schema, where: str) -> str:
     """The full feature name that a short one means. Raises NotFound with the nearest."""
     known = aliases(model, types)
     if name not in known:
@@ -50,7 +60,7 @@ def resolve(name: str, model: Model, types: Schema, where: str) -> str:
     return known[name]
 
 
-def aliases(model: Model, types: Schema) -> dict[str, str]:
+def aliases(model: FeatureList, types: Schema) -> dict[str, str]:
     """Every name by which a feature can be called without doubt, with its full name."""
     found: dict[str, set[str]] = {}
     for full in types:
@@ -68,7 +78,7 @@ def aliases(model: Model, types: Schema) -> dict[str, str]:
     }
 
 
-def errors_of(model: Model, schemas: Mapping[str, Schema]) -> list[FivefoldError]:
+def errors_of(model: FeatureList, schemas: Mapping[str, Schema]) -> list[FivefoldError]:
     """Every mistake in a model's feature list, each found on its own."""
     errors: list[FivefoldError] = []
     types: dict[str, Type] = {}

@@ -91,8 +91,8 @@ def scoring_rate(workspace: Workspace, served: Served) -> dict[str, float]:
 def serving(workspace: Workspace, at: str, show: Callable[[str, int, int], None]) -> tuple[Serving, str, bool]:
     """Start `fivefold serve` as a process, ask it about the flights that leave next, and stop it."""
     rows = _next_flights(workspace, instant(at))
-    with subprocess.Popen([sys.executable, "-m", "fivefold.cli.main", "serve", "--port", "0", "--endpoint", "late",
-                           "--project", str(workspace.root), "--env", workspace.env.name],
+    with subprocess.Popen([sys.executable, "-m", "fivefold.cli.main", "serve", "--port", "0", "--at", at,
+                           "--endpoint", "late", "--project", str(workspace.root), "--env", workspace.env.name],
                           stdout=subprocess.PIPE, text=True) as server:
         try:
             made = _ask(_port(server), rows, show)

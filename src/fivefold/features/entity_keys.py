@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import msgspec
 
@@ -20,7 +21,11 @@ _encode = msgspec.msgpack.Encoder().encode
 def key_bytes(values: Sequence[object]) -> bytes:
     """MessagePack of the key columns' values, in order; of a long key the byte 0xc1 and its SHA-256."""
     written = _encode(values)
-    return written if len(written) <= LONGEST else _NEVER + hashlib.sha256(written).digest()
+    return written if len(written) <= LONGEST else _digested(written)
+
+
+def _digested(written: bytes) -> bytes:
+    return _NEVER + hashlib.sha256(written).digest()
 
 
 def key_reader(types: Sequence[Type]) -> Callable[[Sequence[object]], bytes | None]:
@@ -38,3 +43,19 @@ def key_reader(types: Sequence[Type]) -> Callable[[Sequence[object]], bytes | No
         return key_bytes(list(values))
 
     return read
+
+
+def row_key(columns: Sequence[str], types: Sequence[Type]) -> Callable[[Mapping[str, Any]], bytes]:
+    """A function from rows to the bytes of their entities' keys, as `key_reader` makes them.
+
+    Of a row with a null key it gives a key that no entity has.
+    """
+    if Type.FLOAT64 in types:
+        read = key_reader(types)
+        return lambda row: read([row[c] for c in columns]) or _NEVER
+    if len(columns) == 1:
+        (column,) = columns
+        if types[0] is Type.STRING:
+            return lambda row: w if len(w := _encode([row[column]])) <= LONGEST else _digested(w)
+        return lambda row: _encode([row[column]])
+    return lambda row: key_bytes([row[c] for c in columns])

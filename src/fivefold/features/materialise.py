@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
 
 import duckdb
 import msgspec
@@ -100,12 +99,17 @@ def materialise(
         return Materialised(view.name, held.entities, at, new=False)
     plan = view_plan(view, schemas, scales, relation)
     kept = state_view(plan, view, schemas)
-    items = dict(_items(connection, kept, key_reader(key_types(view, schemas)), at, threads, memory, progress))
-    mark = Mark(at, made_of, snapshot, len(items), cut.stream if cut else "", dict(cut.offsets) if cut else {})
+    types = key_types(view, schemas)
+    items: dict[bytes, bytes] = {}
+    entities = 0
+    for keys, made in _items(connection, kept, types, at, threads, memory, progress):
+        items.update(made)
+        entities += sum(key in made for key in keys)
+    mark = Mark(at, made_of, snapshot, entities, cut.stream if cut else "", dict(cut.offsets) if cut else {})
     store.replace(past_space(name, mark), items.items(), write_mark(mark))
     if cut is not None:
         _take_over(store, name, mark, before_switch)
-    return Materialised(view.name, len(items), at, new=True)
+    return Materialised(view.name, entities, at, new=True)
 
 
 def _take_over(store: OnlineStore, name: str, mark: Mark, before_switch: Callable[[Mark], None] | None) -> None:
@@ -125,20 +129,21 @@ def _take_over(store: OnlineStore, name: str, mark: Mark, before_switch: Callabl
 def _items(
     connection: duckdb.DuckDBPyConnection,
     kept: View,
-    key: Any,
+    types: list[Type],
     at: int,
     threads: int,
     memory: int,
     progress: Callable[[str, int, int], None] | None,
-) -> Iterator[tuple[bytes, bytes]]:
-    """Every entity's state, from all rows of the source; parts of it at a time, where it does not fit in memory."""
+) -> Iterator[tuple[list[bytes], dict[bytes, bytes]]]:
+    """Entities and all that is kept of them, from all rows of the source; in parts where it is large."""
+    key = key_reader(types)
     with Engine(connection, memory // 3, threads) as engine:
         stored = Stored(engine, kept.source, 0, memory // 3, read_again=False)
+        stored.check_types(dict(zip(kept.source.spine_keys, types, strict=True)))
         for number, (table, is_all) in enumerate(stored.parts()):
             first = first_of_each(table.column(ID).combine_chunks()) if ID in table.column_names else None
             new = incoming(kept, table, key, first)
-            for place, value in applied(kept, new.keys, new.entity, new.rows, at, lambda keys: [None] * len(keys)):
-                if value is not None:
-                    yield place, value
+            made = applied(kept, new.keys, new.entity, new.rows, at, lambda keys: [None] * len(keys))
+            yield new.keys, {place: value for place, value in made if value is not None}
             if progress is not None:
                 progress(kept.source.name, number + 1, 1 if is_all else number + 2)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from fivefold.core.errors import FivefoldError, Invalid
-from fivefold.core.expressions import parse
-from fivefold.core.sources import Check, OnFail, rows_of
-from fivefold.features.fields import shown
+from fivefold.core.sources import rows_of
 from fivefold.features.lookup import Lookup, Vector
 from fivefold.ports.online import OnlineStore
+from fivefold.realtime.rules import Rules
 from fivefold.workspace.served import Served
 
 
@@ -23,13 +22,6 @@ class Answered(NamedTuple):
     vector: Vector
     prediction: Any
     warnings: list[str]
-
-
-class _Rule(NamedTuple):
-    name: str
-    refuses: bool
-    columns: tuple[str, ...]
-    holds: Callable[..., Any]
 
 
 class Answering:
@@ -51,7 +43,7 @@ class Answering:
         for i, given in enumerate(rows):
             try:
                 row = self.lookup.accept(given)
-                taken.append((i, row, self._check(row)))
+                taken.append((i, row, self._rules.warnings(row)))
             except FivefoldError as e:
                 out[i] = e
         found = self.lookup.vectors(store, [row for _, row, _ in taken], at) if taken else []
@@ -68,20 +60,6 @@ class Answering:
             else:
                 out[i] = Answered(row, vector, prediction, warnings + self._missing(vector))
         return [o for o in out if o is not None]
-
-    def _check(self, row: dict[str, Any]) -> list[str]:
-        """The warnings of a row. Raises Invalid for one that breaks a check that refuses it."""
-        warnings = []
-        for rule in self._rules:
-            if rule.holds(*[row[c] for c in rule.columns]) is False:
-                if rule.refuses:
-                    values = ", ".join(f"{c} = {shown(row[c])}" for c in rule.columns)
-                    raise Invalid(
-                        f"the row breaks the check {rule.name!r}: {values}.",
-                        hint="Send a value for which it holds, or null.",
-                    )
-                warnings.append(f"the check {rule.name!r} does not hold")
-        return warnings
 
     def _missing(self, vector: Vector) -> list[str]:
         return [
@@ -105,17 +83,9 @@ class Answering:
         return [dict(zip(self._classes, row, strict=True)) for row in found]
 
 
-def _request_rules(served: Served, lookup: Lookup) -> list[_Rule]:
+def _request_rules(served: Served, lookup: Lookup) -> Rules:
     """Checks of the target's source that a request can be held to: those over fields that it carries."""
     source = rows_of(served.model.target.source)
     schema = served.schemas[source.name]
-    rules = []
-    for item in source.checks:
-        assert isinstance(item, Check)
-        if item.rule == "row" and item.expression:
-            # what a field is called with may be wider than the column: a whole number for a float
-            typed = {c: lookup.fields.get(c, kind) for c, kind in schema.items()}
-            condition = parse(item.expression, typed, item.name)
-            if set(condition.columns) <= set(lookup.fields):
-                rules.append(_Rule(item.name, item.on_fail != OnFail.WARN, condition.columns, condition.function()))
-    return rules
+    # what a field is called with may be wider than the column: a whole number for a float
+    return Rules(source.checks, {c: lookup.fields.get(c, kind) for c, kind in schema.items()}, set(lookup.fields))

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
+from fivefold.core.errors import Conflict, FivefoldError, Invalid, NotFound, Unavailable, Unsupported
 from fivefold.features.fields import shown
+from fivefold.realtime.features import MOST_ROWS
 
 MOST_BYTES = 8 << 20
-MOST_ROWS = 10_000
 BODY_SECONDS = 10.0
 """How long a request may take to send its body."""
 
 CLOSE = (b"connection", b"close")
 
 Receive = Callable[[], Awaitable[Mapping[str, Any]]]
+
+JSON = b"application/json"
+_STATUS = {Invalid: 400, NotFound: 404, Conflict: 409, Unavailable: 503, Unsupported: 501}
 
 _decode = msgspec.json.Decoder().decode
 _SEND = 'Send {"field": value, …} or {"rows": [{…}, …]}.'
@@ -31,6 +35,27 @@ class Reply(Exception):
     ) -> None:
         super().__init__(message)
         self.status, self.message, self.hint, self.headers = status, message, hint, headers
+
+
+class Response(NamedTuple):
+    """What is sent back."""
+
+    status: int
+    body: bytes
+    kind: bytes = JSON
+
+
+def refusal(error: FivefoldError) -> Reply:
+    """An error of ours as an answer: its class says what the client can do about it."""
+    status = next((s for kind, s in _STATUS.items() if isinstance(error, kind)), 500)
+    return Reply(status, error.message, error.hint)
+
+
+def require_json(headers: Mapping[bytes, bytes], *others: bytes) -> None:
+    """Raise Reply for a content type that is neither JSON nor one of the others."""
+    kind = headers.get(b"content-type", b"").split(b";")[0].strip().lower()
+    if kind not in (JSON, *others):
+        raise Reply(415, f"the content type is {kind.decode('latin-1')!r}, not application/json.")
 
 
 async def read_body(headers: Mapping[bytes, bytes], receive: Receive, seconds: float) -> bytes:

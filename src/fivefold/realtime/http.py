@@ -3,31 +3,23 @@
 from __future__ import annotations
 
 import sys
-import time
 import traceback
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import msgspec
 
-from fivefold.core.errors import FivefoldError, NotFound
+from fivefold.core.errors import FivefoldError
 from fivefold.features.fields import shown
-from fivefold.realtime.bodies import BODY_SECONDS, CLOSE, Receive, Reply, read_body, read_rows
-from fivefold.realtime.endpoint import Answer, Live
+from fivefold.realtime.bodies import BODY_SECONDS, CLOSE, Receive, Reply, Response
+from fivefold.realtime.endpoint import Live
+from fivefold.realtime.features_http import FeatureRoutes
+from fivefold.realtime.predict_http import predict
 from fivefold.realtime.prediction_log import PredictionLog
 
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 
 Send = Callable[[dict[str, Any]], Awaitable[None]]
-
-
-class Answers(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a request gets: the model version, and one answer a row."""
-
-    model: str
-    version: int
-    key: str
-    rows: list[Answer]
 
 
 _encode = msgspec.json.Encoder().encode
@@ -43,11 +35,13 @@ class App:
         *,
         hosts: tuple[str, ...] = LOOPBACK,
         body_seconds: float = BODY_SECONDS,
+        features: FeatureRoutes | None = None,
     ) -> None:
         self._endpoints = endpoints
         self._log = log
         self._hosts = hosts
         self._body_seconds = body_seconds
+        self._features = features
         self.draining = False
         """Set when it was told to stop: it is not ready any more, and connections close with their next answer."""
 
@@ -59,29 +53,30 @@ class App:
             return
         headers: tuple[tuple[bytes, bytes], ...] = ()
         try:
-            status, body = await self._respond(scope, receive)
+            response = await self._respond(scope, receive)
         except Reply as e:
-            status, headers, body = e.status, e.headers, _error(e.message, e.hint)
+            response, headers = Response(e.status, _error(e.message, e.hint)), e.headers
         except Exception:  # the edge of the process: one request may fail, the others go on
             traceback.print_exc(file=sys.stderr)
-            status, body = 500, _error("something is wrong here, not with the request.", "The server's log says what.")
+            fault = _error("something is wrong here, not with the request.", "The server's log says what.")
+            response = Response(500, fault)
         if self.draining:
             headers = (*headers, CLOSE)
         await send(
             {
                 "type": "http.response.start",
-                "status": status,
+                "status": response.status,
                 "headers": [
-                    (b"content-type", b"application/json"),
-                    (b"content-length", str(len(body)).encode()),
+                    (b"content-type", response.kind),
+                    (b"content-length", str(len(response.body)).encode()),
                     (b"x-content-type-options", b"nosniff"),
                     *headers,
                 ],
             }
         )
-        await send({"type": "http.response.body", "body": body})
+        await send({"type": "http.response.body", "body": response.body})
 
-    async def _respond(self, scope: Mapping[str, Any], receive: Receive) -> tuple[int, bytes]:
+    async def _respond(self, scope: Mapping[str, Any], receive: Receive) -> Response:
         headers = dict(scope["headers"])
         host = headers.get(b"host", b"").decode("latin-1")
         # a page of another site could reach a local server under a name of its own (DNS rebinding)
@@ -96,15 +91,20 @@ class App:
             return self._health(path)
         if path == "/":
             _allow(method, "GET", "HEAD")
-            return 200, _encode({"endpoints": {n: _about(e) for n, e in self._endpoints.items()}})
+            return Response(200, _encode({"endpoints": {n: _about(e) for n, e in self._endpoints.items()}}))
         if path.startswith("/predict/"):
             _allow(method, "POST")
-            return await self._predict(path.removeprefix("/predict/"), headers, receive)
+            name = path.removeprefix("/predict/")
+            query = scope.get("query_string", b"")
+            return await predict(self._endpoints, name, query, headers, receive, self._body_seconds)
+        if self._features is not None and (route := self._features.find(path)) is not None:
+            _allow(method, "POST")
+            return await route(headers, receive, self._body_seconds)
         raise Reply(404, f"there is nothing at {shown(path)}.", "Ask POST /predict/ENDPOINT, GET / or GET /health.")
 
-    def _health(self, path: str) -> tuple[int, bytes]:
+    def _health(self, path: str) -> Response:
         if path != "/v2/health/ready":
-            return 200, _encode({"live": True})
+            return Response(200, _encode({"live": True}))
         waiting = [n for n, e in self._endpoints.items() if e.served is None]
         ready = not waiting and not self.draining
         about = {
@@ -115,26 +115,7 @@ class App:
             "predictions_not_logged": self._log.dropped,
             "log_trouble": self._log.failed or None,
         }
-        return 200 if ready else 503, _encode(about)
-
-    async def _predict(self, name: str, headers: Mapping[bytes, bytes], receive: Receive) -> tuple[int, bytes]:
-        started = time.perf_counter_ns()
-        live = self._endpoints.get(name)
-        if live is None:
-            missing = NotFound.named("endpoint", name[:80], self._endpoints)
-            raise Reply(404, missing.message, missing.hint)
-        kind = headers.get(b"content-type", b"").split(b";")[0].strip().lower()
-        if kind != b"application/json":
-            raise Reply(415, f"the content type is {kind.decode('latin-1')!r}, not application/json.")
-        rows, alone = read_rows(await read_body(headers, receive, self._body_seconds))
-        try:
-            served, answers = live.answer(rows, started)
-        except FivefoldError as e:
-            raise Reply(503, e.message, e.hint) from None
-        if alone and answers[0].error is not None:
-            raise Reply(400, answers[0].error["message"], answers[0].error["hint"])
-        version = served.version
-        return 200, _encode(Answers(version.model, version.number, version.key, answers))
+        return Response(200 if ready else 503, _encode(about))
 
 
 async def _lifespan(receive: Receive, send: Send) -> None:

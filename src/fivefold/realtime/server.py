@@ -8,17 +8,21 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from types import FrameType
 
 import uvicorn
 
-from fivefold.core.errors import Invalid, NotFound, Unavailable
+from fivefold.core.errors import Invalid, NotFound, Unavailable, missing_extra
+from fivefold.core.features import FeatureView
 from fivefold.core.uses import Endpoint
 from fivefold.realtime.connection import Connection
 from fivefold.realtime.endpoint import POLL_SECONDS, Live
+from fivefold.realtime.features import FeatureService
+from fivefold.realtime.features_http import FeatureRoutes
 from fivefold.realtime.http import LOOPBACK, App
 from fivefold.realtime.prediction_log import PredictionLog
+from fivefold.realtime.push import OpenLog, Push
 from fivefold.workspace import Workspace
 
 DRAIN_SECONDS = 10
@@ -32,10 +36,16 @@ def serve(
     host: str = "127.0.0.1",
     port: int = 8000,
     names: list[str] | None = None,
+    at: int | None = None,
+    grpc_port: int | None = None,
+    open_log: OpenLog | None = None,
     started: Callable[[str, dict[str, Live]], None] | None = None,
+    started_grpc: Callable[[str], None] | None = None,
 ) -> None:
     """Serve endpoints (all, or the named ones) until SIGTERM or SIGINT; requests under way are finished first.
 
+    `at` (microseconds UTC) is the moment that is answered for, for data of the past; now, when left out. With
+    `grpc_port` the feature service also answers gRPC. `open_log` opens the log that a stream's events are appended to.
     Raises Invalid for an address that is not of this machine alone (there is no authentication yet), NotFound for an
     unknown endpoint, Unavailable when the port is taken.
     """
@@ -45,20 +55,35 @@ def serve(
     chosen = [
         e for e in workspace.project.of(Endpoint.kind) if isinstance(e, Endpoint) and e.name in (names or [e.name])
     ]
-    if not chosen:
+    if not chosen and not workspace.project.of(FeatureView.kind):
         raise NotFound("the project declares no endpoint.", hint="Add ff.Endpoint(NAME, MODEL) to project.py.")
     with _bound(host, port) as listening:
         store, log, over = workspace.online(), PredictionLog(workspace.state), threading.Event()
         try:
-            endpoints = {e.name: Live(workspace, e, store, log) for e in chosen}
-            app = App(endpoints, log, hosts=(*LOOPBACK, f"[{host}]" if ":" in host else host))
+            endpoints = {e.name: Live(workspace, e, store, log, at) for e in chosen}
+            features, push = FeatureService(workspace, store, at), Push(workspace.project, open_log)
+            hosts = (*LOOPBACK, f"[{host}]" if ":" in host else host)
+            app = App(endpoints, log, hosts=hosts, features=FeatureRoutes(features, push))
             watcher = threading.Thread(target=_watch, args=(endpoints, over), name="champions", daemon=True)
             watcher.start()
-            _Server(app, lambda at: started(at, endpoints) if started else None).run([listening])
+            with ExitStack() as stack:
+                if grpc_port is not None:
+                    bound = stack.enter_context(_grpc(features, push, host, grpc_port))
+                    if started_grpc is not None:
+                        started_grpc(f"{host}:{bound}")
+                _Server(app, lambda at: started(at, endpoints) if started else None).run([listening])
         finally:
             over.set()
             log.close()
             store.close()
+
+
+def _grpc(features: FeatureService, push: Push, host: str, port: int) -> AbstractContextManager[int]:
+    try:
+        from fivefold.realtime.features_grpc import served
+    except ImportError:
+        raise missing_extra("grpcio", "grpc", "serving gRPC") from None
+    return served(features, push, host, port)
 
 
 def require_loopback(host: str) -> None:
