@@ -137,7 +137,7 @@ def shop() -> tuple[Lookup, OnlineStore, ff.Model]:
     view = ff.FeatureView("spending", ff.Entity("customer", key="who"), orders, [ff.count(), ff.last("v")])
     model = ff.Model("m", ff.Target(orders, "b"), learner=ff.learner("logistic"), split=ff.RandomSplit(), features=[
         view, ff.Request("asked", float), ff.Udf("picky", _picky, ["asked"], float)])
-    return Lookup(model, {"orders": SCHEMA}, lambda v: f"{v.name}@1"), connect(OnlineStore, "memory:"), model
+    return Lookup(model, {"orders": SCHEMA}, {}, lambda v: f"{v.name}@1"), connect(OnlineStore, "memory:"), model
 
 
 def _picky(x: np.ndarray) -> np.ndarray:
