@@ -17,11 +17,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 # `make test` draws the same examples each time; `make test-long` explores new ones
-settings.register_profile("repeatable", derandomize=True)
-settings.register_profile("explore", print_blob=True)
+# how fast examples are drawn says how busy the machine is, and nothing of the code
+slow = [HealthCheck.too_slow]
+settings.register_profile("repeatable", derandomize=True, suppress_health_check=slow)
+settings.register_profile("explore", print_blob=True, suppress_health_check=slow)
 settings.load_profile(os.environ.get("FIVEFOLD_EXAMPLES", "repeatable"))
 
 
