@@ -50,7 +50,8 @@ def test_every_command_of_the_readme_exists() -> None:
     from fivefold.cli.main import app
 
     names = {c.name or c.callback.__name__ for c in app.registered_commands if c.callback}
-    named = set(re.findall(r"`fivefold ([a-z]+)", README)) | {"rollback", "history", "restore", "serve", "quarantine"}
+    names |= {g.name for g in app.registered_groups if isinstance(g.name, str)}
+    named = set(re.findall(r"`fivefold ([a-z-]+)", README)) | {"rollback", "history", "restore", "serve", "quarantine"}
     assert named <= names
     assert all(f"{name}" in README for name in names)
 
