@@ -2,67 +2,23 @@
 
 from __future__ import annotations
 
-import struct
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
+import pytest
+import stream_checks
 import stream_project as sp
 
-from fivefold.core.features import FeatureView, chosen
-from fivefold.core.learning import Model
-from fivefold.data.duck import parquet
-from fivefold.features.frame import frame
-from fivefold.features.lookup import Lookup
 from fivefold.mlops.materialise import materialise_views
 from fivefold.realtime.streaming import Streaming
-from fivefold.workspace import Workspace
-from fivefold.workspace.served import online_name
+from fivefold.workspace.events import Standing
 
-
-def model_of(workspace: Workspace) -> Model:
-    found = workspace.project.get(Model.kind, "m")
-    assert isinstance(found, Model)
-    return found
-
-
-def looked_up(workspace: Workspace, at: int, people: int = 7) -> list[dict[str, Any]]:
-    schemas = {"past": workspace.snapshot("past").schema}
-    lookup = Lookup(model_of(workspace), schemas, workspace.scales(), lambda v: online_name(workspace.project, v))
-    store = workspace.online()
-    try:
-        rows = [{"who": f"c{n}", "shop": n % 4} for n in range(people)]
-        found = lookup.vectors(store, rows, at)
-    finally:
-        store.close()
-    out = []
-    for vector in found:
-        assert not isinstance(vector, Exception), vector
-        out.append({n: (bits(v), t) for n, v, t in zip(lookup.names, vector.values, vector.times, strict=True)})
-    return out
-
-
-def history(workspace: Workspace, at: int, people: int = 7) -> list[dict[str, Any]]:
-    """The same from the past's snapshot alone."""
-    model = model_of(workspace)
-    rows = [{"who": f"c{n}", "shop": n % 4} for n in range(people)]
-    spine = pa.table({"who": [r["who"] for r in rows], "shop": [r["shop"] for r in rows],
-                      "__at": pa.array([at] * people, pa.int64()).cast(pa.timestamp("us"))})
-    with workspace.database() as connection:
-        table = frame(connection, model, spine, "__at", {"past": workspace.snapshot("past").schema}, workspace.scales(),
-                      lambda name: parquet(workspace.snapshot(name).files(workspace.places.tables)), event_times=True)
-    names = list(chosen(model.features))
-    return [{n: (bits(row[n]), row[f"{n}__time"] and int(row[f"{n}__time"].timestamp() * 1e6 + 0.5)) for n in names}
-            for row in table.to_pylist()]
-
-
-def bits(value: Any) -> Any:
-    return struct.pack("<d", value) if isinstance(value, float) else value
-
-
-def assert_no_skew(workspace: Workspace, moments: list[int]) -> None:
-    for at in moments:
-        assert looked_up(workspace, at) == history(workspace, at)
+END = sp.START + 400 * sp.MINUTE
 
 
 def test_past_and_stream_together_answer_as_history_does(tmp_path: Path) -> None:
@@ -82,5 +38,166 @@ def test_past_and_stream_together_answer_as_history_does(tmp_path: Path) -> None
         assert sum(s.read for s in report.standings.values()) == 230
         assert sum(s.on_time + s.late + s.dead + s.duplicate for s in report.standings.values()) == 230
         end = sp.START + 305 * sp.MINUTE
-        assert_no_skew(workspace, [end, end + 1, end + 45 * sp.MINUTE, end + 20 * 60 * sp.MINUTE])
-        assert isinstance(next(v for v in workspace.project.of("feature_view")), FeatureView)
+        stream_checks.assert_no_skew(workspace, [end, end + 1, end + 45 * sp.MINUTE, end + 20 * 60 * sp.MINUTE])
+
+
+STREAMS = ["kafka", "redis", "pubsub"]
+
+
+def settings_of(request: pytest.FixtureRequest, stream: str, folder: Path) -> str:
+    """Configuration that puts the stream, and for some the states, elsewhere."""
+    if stream == "kafka":
+        address, redis = request.getfixturevalue("kafka_server").address, request.getfixturevalue("redis_url")
+        topic = f"sales-{os.getpid()}-{time.time_ns()}"
+        return f'[default]\nstreams.sales = "kafka://{address}/{topic}?partitions=2"\nonline = "{redis}"\n'
+    if stream == "redis":
+        postgres = request.getfixturevalue("postgres_url")
+        redis = request.getfixturevalue("redis_url")
+        return f'[default]\nstream = "{redis}?partitions=2"\nonline = "{postgres}"\n'
+    emulator = request.getfixturevalue("pubsub_emulator")
+    topic = f"sales-{os.getpid()}-{time.time_ns()}"
+    return (f'[default]\nstreams.sales = "pubsub://project-one/{topic}?inbox={folder}/inbox"\n'
+            f'options.pubsub.emulator = "{emulator}"\n')
+
+
+@pytest.mark.parametrize("stream", STREAMS)
+def test_another_broker_and_store_by_configuration_alone(request: pytest.FixtureRequest, tmp_path: Path, stream: str) -> None:
+    sp.make(tmp_path, sp.events(1, 80), settings_of(request, stream, tmp_path))
+    with sp.opened(tmp_path) as workspace:
+        sp.applied(workspace)
+        materialise_views(workspace, [], sp.START)
+        sp.send(workspace, [*sp.events(2, 150, sp.START + 70 * sp.MINUTE), b"\xff poison"])
+        with Streaming(workspace) as streaming:
+            until = time.monotonic() + 60
+            while sum(s.read for s in streaming.reports()[0].standings.values()) < 151 and time.monotonic() < until:
+                streaming.step(0.2)
+            (report,) = streaming.reports()
+            streaming.archive()
+        assert sum(s.read for s in report.standings.values()) == 151
+        assert sum(s.dead for s in report.standings.values()) == 1
+        stream_checks.assert_no_skew(workspace, [END, END + 90 * sp.MINUTE])
+
+
+def test_a_broker_that_is_stopped_for_a_while_is_gone_on_with(kafka_server: Any, tmp_path: Path) -> None:
+    topic = f"stopped-{os.getpid()}-{time.time_ns()}"
+    sp.make(tmp_path, sp.events(1, 40),
+            f'[default]\nstreams.sales = "kafka://{kafka_server.address}/{topic}?partitions=2"\n')
+    rows = sp.events(2, 120, sp.START + 30 * sp.MINUTE)
+    with sp.opened(tmp_path) as workspace:
+        sp.applied(workspace)
+        materialise_views(workspace, [], sp.START)
+        sp.send(workspace, rows[:60])
+        with worker(tmp_path) as child:
+            wait_until(tmp_path, lambda read: read == 60, child)
+            kafka_server.stop()
+            time.sleep(0.5)
+            kafka_server.start()
+            sp.send(workspace, rows[60:])
+            wait_until(tmp_path, lambda read: read == 120, child)
+        with Streaming(workspace) as streaming:
+            streaming.archive()
+        stream_checks.assert_no_skew(workspace, [END])
+
+
+WORKER = """
+import sys, threading
+sys.path.insert(0, sys.argv[2])
+import fivefold.realtime.worker as worker
+import fivefold.realtime.streaming as streaming
+streaming.BALANCE_SECONDS, streaming.ARCHIVE_SECONDS = 0.2, 0.05
+from pathlib import Path
+from fivefold.workspace import open_workspace
+original = worker.PartitionWorker.__init__
+def small(self, *words, **more):
+    original(self, *words, **{**more, "batch": 3})
+worker.PartitionWorker.__init__ = small
+with open_workspace(Path(sys.argv[1])) as workspace, streaming.Streaming(workspace) as working:
+    print("ready", flush=True)
+    working.run(threading.Event())
+"""
+
+
+class worker:
+    """A worker process with small batches, until the block ends."""
+
+    def __init__(self, folder: Path) -> None:
+        self._child = subprocess.Popen([sys.executable, "-c", WORKER, str(folder), ""], stdout=subprocess.PIPE)
+
+    def __enter__(self) -> subprocess.Popen[bytes]:
+        assert self._child.stdout is not None
+        self._child.stdout.readline()
+        return self._child
+
+    def __exit__(self, *_: object) -> None:
+        self._child.kill()
+        self._child.wait()
+        assert self._child.stdout is not None
+        self._child.stdout.close()
+
+
+def standings(folder: Path) -> list[Standing]:
+    with sp.opened(folder) as workspace, Streaming(workspace, member="looking") as streaming:
+        (report,) = streaming.reports()
+    return list(report.standings.values())
+
+
+def wait_until(folder: Path, reached: Any, child: subprocess.Popen[bytes]) -> None:
+    until = time.monotonic() + 90
+    while not reached(sum(s.read for s in standings(folder))):
+        assert child.poll() is None, "the worker ended"
+        assert time.monotonic() < until, standings(folder)
+        time.sleep(0.1)
+
+
+@pytest.mark.parametrize("kills", [10, pytest.param(60, marks=[pytest.mark.long, pytest.mark.timeout(900)])])
+def test_killed_again_and_again_is_as_never_killed(tmp_path: Path, kills: int) -> None:
+    settings = '[default]\nstream = "log:.fivefold/streams?partitions=2"\n'
+    rows = [*sp.events(2, 60 * kills, sp.START + 30 * sp.MINUTE), b"poison"]
+    sp.make(tmp_path / "killed", sp.events(1, 40), settings)
+    sp.make(tmp_path / "whole", sp.events(1, 40), settings)
+    for name in ("killed", "whole"):
+        with sp.opened(tmp_path / name) as workspace:
+            sp.applied(workspace)
+            materialise_views(workspace, [], sp.START)
+            sp.send(workspace, rows)
+    for n in range(kills):
+        with worker(tmp_path / "killed") as child:
+            # another moment each time: in the middle of a commit, of an archive, or between them
+            time.sleep(0.02 + 0.013 * (n % 11))
+            os.kill(child.pid, signal.SIGKILL)
+    moment = sp.START + 60 * (kills + 20) * sp.MINUTE
+    answers = []
+    for name in ("killed", "whole"):
+        with sp.opened(tmp_path / name) as workspace:
+            with Streaming(workspace) as streaming:
+                until = time.monotonic() + 60
+                while streaming.reports()[0].waiting and time.monotonic() < until:
+                    streaming.step(0.1)
+                streaming.archive()
+                (report,) = streaming.reports()
+            counts = {p: (s.read, s.on_time, s.late, s.dead, s.duplicate) for p, s in report.standings.items()}
+            stream_checks.assert_no_skew(workspace, [moment])
+            answers.append((counts, stream_checks.looked_up(workspace, moment),
+                            stream_checks.looked_up(workspace, moment + 100 * sp.MINUTE)))
+    assert answers[0] == answers[1]
+    assert sum(c[0] for c in answers[0][0].values()) == len(rows)
+
+
+def test_two_workers_share_and_one_takes_over_what_a_killed_one_had(tmp_path: Path) -> None:
+    sp.make(tmp_path, sp.events(1, 40), '[default]\nstream = "log:.fivefold/streams?partitions=4"\n')
+    rows = sp.events(2, 300, sp.START + 30 * sp.MINUTE, people=12)
+    with sp.opened(tmp_path) as workspace:
+        sp.applied(workspace)
+        materialise_views(workspace, [], sp.START)
+        with worker(tmp_path) as first, worker(tmp_path) as second:
+            sp.send(workspace, rows[:200])
+            wait_until(tmp_path, lambda read: read == 200, first)
+            owners = {h.owner for h in workspace.catalog.leases.held("stream:sales:partition:")}
+            assert len(owners) == 2
+            second.kill()
+            second.wait()
+            sp.send(workspace, rows[200:])
+            wait_until(tmp_path, lambda read: read == 300, first)
+        with Streaming(workspace) as streaming:
+            streaming.archive()
+        stream_checks.assert_no_skew(workspace, [END])

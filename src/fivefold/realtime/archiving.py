@@ -93,8 +93,8 @@ def _forget(workspace: Workspace, stream: Stream, store: OnlineStore, partitions
         space, until = intake_space(stream.name, partition), reached.get(partition, -1)
         for _ in range(_ATTEMPTS):
             (raw,) = store.get([(space, MARK)])
-            if raw is None:
-                break
+            if raw is None or until < 0:
+                break  # nothing of this partition is archived
             standing = read_standing(raw)
             gone: list[tuple[bytes, bytes | None]] = []
             for key, _ in store.scan(space, prefix=EVENTS):
