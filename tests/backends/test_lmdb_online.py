@@ -84,7 +84,7 @@ def test_a_commit_grows_the_map_when_it_must(tmp_path: Path, monkeypatch: pytest
     items = [(b"%04d" % i, b"x" * 10_000) for i in range(500)]
     store.commit([Write("v/p", items, b"m", None)])
     assert list(store.scan("v/p")) == items
-    monkeypatch.setattr("fivefold.backends.lmdb.online.LARGEST_SIZE", 8 << 20)
+    monkeypatch.setattr("fivefold.backends.lmdb.environment.LARGEST_SIZE", 8 << 20)
     with pytest.raises(Unavailable, match="is full"):
         store.commit([Write("v/p", [(b"a" + key, value) for key, value in items], b"n", b"m")])
     assert list(store.scan("v/p")) == items

@@ -103,6 +103,7 @@ def _fill(catalog: Catalog) -> None:
     catalog.lineage.link([(Thing("run", "r"), Thing("version", "late/1"), "output")])
     catalog.journal.begin("w", "train")
     catalog.journal.claim("w", "fit", "me", 1_000)
+    catalog.leases.acquire("stream:a", "me", 1_000)
 
 
 def _seen(catalog: Catalog) -> list[object]:
@@ -110,4 +111,5 @@ def _seen(catalog: Catalog) -> list[object]:
             catalog.search.runs(), catalog.search.history("r", "auc"), catalog.versions.list(),
             catalog.versions.models(), catalog.aliases.all(), catalog.aliases.history("late"),
             catalog.lineage.upstream(Thing("version", "late/1")), catalog.journal.works(), catalog.journal.steps("w"),
+            catalog.leases.held(""),
             [(e.actor, e.action, e.subject) for e in catalog.audit.log()]]

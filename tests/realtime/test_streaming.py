@@ -63,6 +63,10 @@ def settings_of(request: pytest.FixtureRequest, stream: str, folder: Path) -> st
 @pytest.mark.parametrize("stream", STREAMS)
 def test_another_broker_and_store_by_configuration_alone(request: pytest.FixtureRequest, tmp_path: Path, stream: str) -> None:
     sp.make(tmp_path, sp.events(1, 80), settings_of(request, stream, tmp_path))
+    if stream == "pubsub":
+        # which keeps order within a key only: between keys, events may come long after younger ones
+        project = tmp_path / "project.py"
+        project.write_text(project.read_text().replace('lateness="30m"', 'lateness="1d"'))
     with sp.opened(tmp_path) as workspace:
         sp.applied(workspace)
         materialise_views(workspace, [], sp.START)
