@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
+
 import msgspec
 import pyarrow as pa
 
-from fivefold.core.errors import Conflict
+from fivefold.core.errors import Conflict, Unavailable
 from fivefold.core.sources import Stream
 from fivefold.core.time import SECOND
 from fivefold.data.archive import add_to_archive, archived, with_archives
@@ -23,30 +25,37 @@ from fivefold.workspace.events import (
     write_standing,
 )
 
-LEASE = 120 * SECOND
+LEASE = 15 * SECOND
+"""How long the archive stays with a worker that died; it is renewed before each part is recorded."""
 _ROWS_A_PART = 1_000_000
 _ATTEMPTS = 50
 
 
-def archive(workspace: Workspace, stream: Stream, store: OnlineStore, partitions: int) -> int:
+def archive(workspace: Workspace, stream: Stream, store: OnlineStore, partitions: int, *, wait: bool = True) -> int:
     """Archive all events applied so far, and add them to the stream's history; returns how many there were.
 
-    It may be killed at any point: what was written counts only once the archive names it, and is named once. Returns
-    0 while another worker is at it.
+    It may be killed at any point: what was written counts only once the archive names it, and is named once. While
+    another worker is at it, it is waited for (one that died has it for LEASE), or, without `wait`, left to it. Raises
+    Unavailable when it stays taken.
     """
-    owner = worker_name()
-    if workspace.catalog.leases.acquire(f"archive:{stream.name}", owner, LEASE) is None:
-        return 0
+    owner, leases, name = worker_name(), workspace.catalog.leases, f"archive:{stream.name}"
+    until = time.monotonic() + 4 * LEASE / SECOND
+    while leases.acquire(name, owner, LEASE) is None:
+        if not wait:
+            return 0
+        if time.monotonic() > until:
+            raise Unavailable(f"another worker is archiving {stream.ref} all the time.", hint="Try again.")
+        time.sleep(0.2)
     try:
-        rows = _to_archive(workspace, stream, store, partitions)
+        rows = _to_archive(workspace, stream, store, partitions, owner)
         _into_history(workspace, stream)
         _forget(workspace, stream, store, partitions)
         return rows
     finally:
-        workspace.catalog.leases.release(f"archive:{stream.name}", owner)
+        leases.release(name, owner)
 
 
-def _to_archive(workspace: Workspace, stream: Stream, store: OnlineStore, partitions: int) -> int:
+def _to_archive(workspace: Workspace, stream: Stream, store: OnlineStore, partitions: int, owner: str) -> int:
     rows = 0
     while True:
         before = workspace.find_snapshot(stream.name)
@@ -67,6 +76,8 @@ def _to_archive(workspace: Workspace, stream: Stream, store: OnlineStore, partit
             return rows
         with workspace.database() as connection:
             made = add_to_archive(connection, stream, before, new, workspace.places)
+        if workspace.catalog.leases.acquire(f"archive:{stream.name}", owner, LEASE) is None:
+            raise Conflict(f"another worker took the archive of {stream.ref} over.", hint="It goes on with it.")
         workspace.catalog.snapshots.record(stream.name, made.digest, msgspec.to_builtins(made), actor=workspace.actor)
         rows += sum(table.num_rows for _, table in new.values())
 

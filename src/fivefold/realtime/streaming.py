@@ -66,9 +66,9 @@ class Streaming:
         """One batch of every partition that is ours; returns how many records there were."""
         return sum(group.step(wait) for group in self._groups)
 
-    def archive(self) -> int:
-        """Archive what was applied so far; returns how many events there were."""
-        return sum(group.archive() for group in self._groups)
+    def archive(self, wait: bool = True) -> int:
+        """Archive what was applied so far; returns how many events there were. See `archiving.archive`."""
+        return sum(group.archive(wait) for group in self._groups)
 
     def reports(self) -> list[Report]:
         """How far each stream is."""
@@ -81,9 +81,9 @@ class Streaming:
             try:
                 self.step(WAIT_SECONDS)
                 if time.monotonic() - archived > ARCHIVE_SECONDS:
-                    self.archive()
+                    self.archive(wait=False)
                     archived = time.monotonic()
-            except Unavailable as e:
+            except (Unavailable, Conflict) as e:
                 told(str(e))
                 over.wait(AGAIN_SECONDS)
 
@@ -136,8 +136,8 @@ class _Group:
             time.sleep(wait)
         return read
 
-    def archive(self) -> int:
-        return archive(self._workspace, self._stream, self._store, self._partitions)
+    def archive(self, wait: bool) -> int:
+        return archive(self._workspace, self._stream, self._store, self._partitions, wait=wait)
 
     def report(self) -> Report:
         found = {p: standing_of(self._store, self._stream.name, p) or Standing() for p in range(self._partitions)}
