@@ -31,7 +31,8 @@ import fivefold as ff
 
 past = ff.Table("past", "past.csv", time="at", id="event_id", schema={{
     "event_id": str, "place": str, "at": "timestamp", "delay": float, "kind": str}})
-readings = ff.Stream("readings", schema={{"event_id": str, "place": str, "at": "timestamp", "delay": float, "kind": str}},
+readings = ff.Stream("readings", schema={{
+    "event_id": str, "place": str, "at": "timestamp", "delay": float, "kind": str}},
                      time="at", {id}history=past, key="place", lateness="1h")
 place = ff.Entity("place", key="place")
 delays = ff.FeatureView("delays", place, readings, {features})

@@ -31,8 +31,8 @@ import readings
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from fivefold.ports.streams import Broker
 from fivefold.backends import connect
+from fivefold.ports.streams import Broker
 from fivefold.realtime.streaming import Streaming
 from fivefold.workspace import open_workspace
 
@@ -130,7 +130,7 @@ def rounds(given: argparse.Namespace, address: str, root: Path) -> dict[str, Any
                 readings.make(root / f"{setting}-{name}-{'ids' if ids else 'plain'}", url, ids=ids)
     for number in range(given.rounds):
         for setting in KEYS:
-            def keep(side: str, measured: dict[str, float], setting: str = setting) -> None:
+            def keep(side: str, measured: dict[str, float], setting: str = setting, number: int = number) -> None:
                 found.setdefault(f"{setting}: {side}", []).append(measured)
                 print(f"{number} {setting}: {side:22} {measured['per_s']:9.0f}/s {measured['per_cpu_s']:9.0f}/cpu s",
                       file=sys.stderr, flush=True)
@@ -208,7 +208,9 @@ def main() -> None:
         "cpus": os.cpu_count(),
         "load_average_before": load,
         "load_average_after": os.getloadavg(),
-        "versions": {p: importlib.metadata.version(p) for p in ("confluent-kafka", "msgspec", "lmdb", "numpy", "pyarrow")},
+        "versions": {
+            p: importlib.metadata.version(p) for p in ("confluent-kafka", "msgspec", "lmdb", "numpy", "pyarrow")
+        },
         "ratios": ratios(found),
         "medians": {
             side: {rate: statistics.median(one[rate] for one in each) for rate in ("per_s", "per_cpu_s")}
