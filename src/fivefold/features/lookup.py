@@ -18,8 +18,9 @@ from fivefold.features.fields import accepted
 from fivefold.features.frame import call_udf
 from fivefold.features.materialise import key_types, state_view, view_plan
 from fivefold.features.state.mark import read_mark
+from fivefold.features.state.newest import ABSENT, EXPIRED, NULL, PRESENT
 from fivefold.features.state.value import Values
-from fivefold.features.stored import ABSENT, EXPIRED, NULL, PRESENT, Seen, StoredFeatures, StoredView
+from fivefold.features.stored import Seen, StoredFeatures, StoredView
 from fivefold.ports.online import MARK, OnlineStore
 
 _ARROW = {
@@ -108,14 +109,15 @@ class Lookup:
             numbers = [n for n, a in enumerate(plan.aggregates) if a.name in wanted]
             names = [plan.aggregates[n].name for n in numbers]
             order += names
-            values = Values(kept, numbers)
+            expires = [n in bounded for n in names]
+            values = Values(kept, numbers, expires)
             plans.append(
                 StoredView(
                     online_name(view),
                     view.name,
                     row_key(view.entity.key, key_types(view, schemas)),
                     values,
-                    [n in bounded for n in names],
+                    expires,
                     ([0 if n in self._counts else None for n in names], [None] * len(names), [ABSENT] * len(names)),
                     values.quick,
                 )
@@ -152,9 +154,15 @@ class Lookup:
         Of a row whose Udf fails, the reason. Raises Invalid for a moment before what the store holds answers for.
         """
         parts, seen = self._stored.read(store, rows, at)
+        made, rest, arrange = tuple.__new__, self._rest, self._arrange
+        if len(parts) == 2 and not rest and arrange is None:
+            # nothing but two views, whose features stand as they are read
+            return [
+                made(Vector, ([*one[0], *two[0]], [*one[1], *two[1]], [*one[2], *two[2]], seen))
+                for one, two in zip(*parts, strict=True)
+            ]
         out: list[Vector | FivefoldError] = []
-        made = tuple.__new__
-        nulls, absent, rest, arrange = [None] * self._rest, [ABSENT] * self._rest, self._rest, self._arrange
+        nulls, absent = [None] * rest, [ABSENT] * rest
         for i, row in enumerate(rows):
             values: list[Any] = []
             times: list[int | None] = []

@@ -13,14 +13,11 @@ from fivefold.core.errors import Invalid, Unavailable
 from fivefold.core.time import moment
 from fivefold.features.state.key import tile_key
 from fivefold.features.state.mark import Mark, read_mark, spaces_of
+from fivefold.features.state.newest import ABSENT, EXPIRED, NULL, PRESENT, Part
 from fivefold.features.state.value import Values
 from fivefold.ports.online import MARK, OnlineStore
 
-PRESENT, NULL, ABSENT, EXPIRED = "present", "null", "absent", "expired"
 _ATTEMPTS = 20
-
-Part = tuple[Sequence[Any], Sequence[int | None], Sequence[str]]
-"""Values, event times (µs) and statuses of the features of one view, for one row."""
 
 
 class Seen(msgspec.Struct, frozen=True, array_like=True):

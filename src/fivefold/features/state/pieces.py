@@ -23,13 +23,14 @@ _SUMS = frozenset({"n", "sum", "squares"})
 
 
 class Pieces:
-    """The tiles and open rows of one entity in one space."""
+    """The tiles and open rows of one entity in one space, of which windows with some edges will be asked for."""
 
-    def __init__(self, view: View, raw: bytes, read: Read) -> None:
+    def __init__(self, view: View, raw: bytes, read: Read, edges: Sequence[tuple[int, int]]) -> None:
         self._view = view
         self._state: State = unpack(view, raw)
         self._read = read
-        self._open = _Cut(view, self._state.rows)
+        self._edges = [edge for both in edges for edge in both]
+        self._open = _Cut(view, self._state.rows, self._edges)
         self._opened: dict[int, _Cut] = {}
         if self._state.base is not None:
             self.oldest = ALWAYS
@@ -59,23 +60,29 @@ class Pieces:
         if tile.ref not in self._opened:
             assert tile.ref, "a tile without rows is never cut"
             (raw,) = self._read([tile.ref])
-            self._opened[tile.ref] = _Cut(self._view, unpack_rows(self._view.layout, raw))
+            self._opened[tile.ref] = _Cut(self._view, unpack_rows(self._view.layout, raw), self._edges)
         return self._opened[tile.ref]
 
 
 class _Cut:
     """Rows in order of time, of which several windows want states: sums are differences of running ones."""
 
-    def __init__(self, view: View, rows: Rows) -> None:
+    def __init__(self, view: View, rows: Rows, edges: list[int]) -> None:
         self._view = view
         self._rows = rows
         self._time = rows.words[:, TIME]
+        # one search for all of them: most of its time is not the searching
+        self._places = dict(zip(edges, self._time.searchsorted(edges).tolist(), strict=True)) if len(rows) else {}
         self._running: dict[Slot, Any] = {}
 
     def within(self, left: int, right: int, wanted: list[int]) -> list[tuple[Summary, int]]:
         """The wanted states of the rows in a window and the newest time; empty where there is no row."""
         time = self._time
-        lo, hi = time.searchsorted((left, right)).tolist()
+        if not len(time):
+            return []
+        lo, hi = self._places.get(left), self._places[right]
+        if lo is None:
+            lo = int(time.searchsorted(left))
         if lo >= hi:
             return []
         algebra = self._view.algebra

@@ -15,7 +15,7 @@ from fivefold.features.kernel.finish import EXACT_DISTINCT
 from fivefold.features.kernel.plan import Aggregate
 from fivefold.features.state.keep import left_edge
 from fivefold.features.state.key import View
-from fivefold.features.state.newest import Newest, Quick, Value
+from fivefold.features.state.newest import Newest, Part, Value
 from fivefold.features.state.pieces import Pieces, Read
 from fivefold.features.state.tiles import Summary
 
@@ -33,9 +33,12 @@ class _Window(NamedTuple):
 
 
 class Values:
-    """Makes the features of a view, or the `wanted` ones by number; made once and used for all its entities."""
+    """Makes the features of a view, or the `wanted` ones by number; made once and used for all its entities.
 
-    def __init__(self, view: View, wanted: Sequence[int] | None = None) -> None:
+    `expires` says of each of them whether it has a time to live.
+    """
+
+    def __init__(self, view: View, wanted: Sequence[int] | None = None, expires: Sequence[bool] = ()) -> None:
         self._view = view
         every = view.source.aggregates
         self._aggregates = every if wanted is None else [every[n] for n in wanted]
@@ -47,8 +50,10 @@ class Values:
             _Window(of[0][1], key[3], sorted({p for _, _, places in of for p in places}), of)
             for key, of in windows.items()
         ]
-        self._newest = Newest(view, self._aggregates) if view.keep.only_last and len(view.keep.agos) == 1 else None
-        self.quick: Callable[[bytes, int], Quick | None] = self._newest.quick if self._newest else _never
+        newest = view.keep.only_last and len(view.keep.agos) == 1
+        never = [False] * len(self._aggregates)
+        self._newest = Newest(view, self._aggregates, expires or never) if newest else None
+        self.quick: Callable[[bytes, int], Part | None] = self._newest.reader() if self._newest else _never
         """The features of an entity whose one state answers them quickly, and else None."""
 
     def of(self, states: Sequence[tuple[bytes, Read]], at: int) -> list[Value]:
@@ -57,11 +62,11 @@ class Values:
             found = self._newest.of([raw for raw, _ in states], at)
             if found is not None:
                 return found
-        pieces = [Pieces(self._view, raw, read) for raw, read in states]
+        delay = self._view.source.delay
+        edges = [(left_edge(at, w.first), at - w.first.ago - delay) for w in self._windows]
+        pieces = [Pieces(self._view, raw, read, edges) for raw, read in states]
         out: list[Any] = [None] * len(self._aggregates)
-        for window in self._windows:
-            right = at - window.first.ago - self._view.source.delay
-            left = left_edge(at, window.first)
+        for window, (left, right) in zip(self._windows, edges, strict=True):
             summary, newest, older = self._seen(pieces, window, left, right)
             for number, aggregate, places in window.features:
                 value = _FINISH[aggregate.fn](aggregate, [summary[p] for p in places], self._view)
@@ -73,16 +78,17 @@ class Values:
     ) -> tuple[Summary, int | None, bool]:
         """The merged states of all rows in a window, the newest time among them, and whether there are older rows."""
         algebra = self._view.algebra
-        summary: Summary = [None] * len(algebra.slots)
-        newest: int | None = None
-        older = False
-        for one in pieces:
-            for states, time in one.within(left, right, window.merged, window.wanted):
-                for p in window.wanted:
-                    summary[p] = algebra.merge_one(p, summary[p], states[p])
-                newest = time if newest is None else max(newest, time)
-            older = older or one.oldest < min(left, right)
-        return summary, newest, older and newest is None
+        found = [each for one in pieces for each in one.within(left, right, window.merged, window.wanted)]
+        if not found:
+            return [None] * len(algebra.slots), None, any(one.oldest < min(left, right) for one in pieces)
+        (summary, newest), *others = found
+        for states, time in others:
+            if summary is found[0][0]:
+                summary = summary.copy()  # a tile's own are asked for again
+            for p in window.wanted:
+                summary[p] = algebra.merge_one(p, summary[p], states[p])
+            newest = max(newest, time)
+        return summary, newest, False
 
 
 def _count(a: Aggregate, states: list[Any], view: View) -> int:
