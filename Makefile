@@ -40,6 +40,7 @@ lint: $(VENV)/.all ## ruff, mypy strict, and the arrows between the rooms
 
 bench: $(VENV)/.all ## every benchmark; each prints the ratio to its peer and to the limit
 	$(BIN)/python benchmarks/asof/run.py
+	$(BIN)/python benchmarks/features/lookup.py
 	$(BIN)/python benchmarks/first_hour/run.py
 	$(BIN)/python benchmarks/features/lookup.py
 	$(BIN)/python benchmarks/features/stream.py
