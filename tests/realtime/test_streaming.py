@@ -205,3 +205,31 @@ def test_two_workers_share_and_one_takes_over_what_a_killed_one_had(tmp_path: Pa
         with Streaming(workspace) as streaming:
             streaming.archive()
         stream_checks.assert_no_skew(workspace, [END])
+
+
+def test_events_sent_over_http_reach_the_features(tmp_path: Path) -> None:
+    import re
+
+    import httpx
+
+    sp.make(tmp_path, sp.events(1, 40))
+    with sp.opened(tmp_path) as workspace:
+        sp.applied(workspace)
+        materialise_views(workspace, [], sp.START)
+        command = [sys.executable, "-m", "fivefold.cli.main", "serve", "--port", "0", "--project", str(tmp_path)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+            try:
+                assert server.stdout is not None
+                said = next(line for line in server.stdout if "serving on" in line)
+                url = re.findall(r"http://[^ ]+", said)[0]
+                rows: list[Any] = [{**e, "at": sp.iso(e["at"])} for e in sp.events(2, 50, sp.START + 30 * sp.MINUTE)]
+                answer = httpx.post(f"{url}/streams/sales", json=[*rows, {**rows[0], "shop": "no"}])
+                assert answer.status_code == 200, answer.text
+                assert [row["accepted"] for row in answer.json()["rows"]] == [True] * 50 + [False]
+            finally:
+                server.terminate()
+                server.wait(30)
+        with Streaming(workspace) as streaming:
+            assert streaming.drain() == 50
+            streaming.archive()
+        stream_checks.assert_no_skew(workspace, [END])

@@ -7,22 +7,27 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from functools import partial
 from types import FrameType
+from typing import Any
 
 import uvicorn
 
 from fivefold.core.errors import Invalid, NotFound, Unavailable, missing_extra
 from fivefold.core.features import FeatureView
+from fivefold.core.sources import Stream
 from fivefold.core.uses import Endpoint
+from fivefold.ports.streams import Broker
 from fivefold.realtime.connection import Connection
 from fivefold.realtime.endpoint import POLL_SECONDS, Live
 from fivefold.realtime.features import FeatureService
 from fivefold.realtime.features_http import FeatureRoutes
 from fivefold.realtime.http import LOOPBACK, App
 from fivefold.realtime.prediction_log import PredictionLog
-from fivefold.realtime.push import OpenLog, Push
+from fivefold.realtime.push import Push
+from fivefold.realtime.sending import Sender
 from fivefold.workspace import Workspace
 
 DRAIN_SECONDS = 10
@@ -38,14 +43,14 @@ def serve(
     names: list[str] | None = None,
     at: int | None = None,
     grpc_port: int | None = None,
-    open_log: OpenLog | None = None,
     started: Callable[[str, dict[str, Live]], None] | None = None,
     started_grpc: Callable[[str], None] | None = None,
 ) -> None:
     """Serve endpoints (all, or the named ones) until SIGTERM or SIGINT; requests under way are finished first.
 
     `at` (microseconds UTC) is the moment that is answered for, for data of the past; now, when left out. With
-    `grpc_port` the feature service also answers gRPC. `open_log` opens the log that a stream's events are appended to.
+    `grpc_port` the feature service also answers gRPC. Events for a stream are appended to its broker.
+
     Raises Invalid for an address that is not of this machine alone (there is no authentication yet), NotFound for an
     unknown endpoint, Unavailable when the port is taken.
     """
@@ -59,9 +64,11 @@ def serve(
         raise NotFound("the project declares no endpoint.", hint="Add ff.Endpoint(NAME, MODEL) to project.py.")
     with _bound(host, port) as listening:
         store, log, over = workspace.online(), PredictionLog(workspace.state), threading.Event()
+        brokers: list[Broker] = []
         try:
             endpoints = {e.name: Live(workspace, e, store, log, at) for e in chosen}
-            features, push = FeatureService(workspace, store, at), Push(workspace.project, open_log)
+            features = FeatureService(workspace, store, at)
+            push = Push(workspace.project, partial(_Log, workspace, brokers))
             hosts = (*LOOPBACK, f"[{host}]" if ":" in host else host)
             app = App(endpoints, log, hosts=hosts, features=FeatureRoutes(features, push))
             watcher = threading.Thread(target=_watch, args=(endpoints, over), name="champions", daemon=True)
@@ -76,6 +83,23 @@ def serve(
             over.set()
             log.close()
             store.close()
+            for broker in brokers:
+                broker.close()
+
+
+class _Log:
+    """Where the events of one stream go: its broker, opened when the first of them comes and then kept."""
+
+    def __init__(self, workspace: Workspace, opened: list[Broker], stream: Stream) -> None:
+        broker = workspace.broker(stream)
+        opened.append(broker)
+        self._sender = Sender(stream, broker)
+
+    def append(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Send rows that were accepted. Raises Invalid for one that its format cannot hold; the others are sent."""
+        for error in self._sender.send(rows):
+            if error is not None:
+                raise error
 
 
 def _grpc(features: FeatureService, push: Push, host: str, port: int) -> AbstractContextManager[int]:
