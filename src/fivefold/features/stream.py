@@ -37,7 +37,8 @@ class Fed(msgspec.Struct, frozen=True, eq=False):
         out: dict[str, float] = {}
         for a in self.kept.source.aggregates:
             if a.fn in FIXED_POINT and a.column is not None:
-                limit = LIMIT * 2.0 ** -(a.scale or 0) if a.type is Type.FLOAT64 else float(LIMIT)
+                # half a unit below it, a float is rounded up to the limit
+                limit = (LIMIT - 0.5) * 2.0 ** -(a.scale or 0) if a.type is Type.FLOAT64 else float(LIMIT)
                 out[a.column] = min(limit, out.get(a.column, limit))
         return out
 
@@ -115,5 +116,6 @@ def _canonical(one: Fed, events: pa.Table) -> pa.Table:
     for n, (column, kind) in enumerate(source.columns):
         found = read(column)
         # history may hold as float what the stream declares whole: the feature is of history's type
-        columns[f"{VALUE}{n}"] = found.cast(pa.float64()) if kind is Type.FLOAT64 else found
+        # (rounded to the nearest, as there, where a float cannot hold it)
+        columns[f"{VALUE}{n}"] = found.cast(pa.float64(), safe=False) if kind is Type.FLOAT64 else found
     return pa.table(columns)

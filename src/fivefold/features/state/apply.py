@@ -32,9 +32,11 @@ def applied(
     held = get(keys)
     fast, slow = _Batch(view, held, entity, rows).split(horizon)
     out: list[tuple[bytes, bytes | None]] = [(keys[k], raw) for k, raw in fast]
-    for k, late, opened in slow:
+    for k, early, late, opened in slow:
         tidy = Tidy(view, keys[k], unpack(view, held[k]), lambda place: get([place])[0])
         tidy.state.rows = opened
+        if len(early):
+            tidy.merge(early)
         if len(late):
             tidy.insert(late)
         tidy.settle(horizon)
@@ -72,22 +74,26 @@ class _Batch:
         order = np.lexsort(keys)
         self.of = of[order]
         self.rows = layout.take(every, order)
+        self.is_new = order >= len(old)
 
-    def split(self, horizon: int) -> tuple[list[tuple[int, bytes | None]], list[tuple[int, Rows, Rows]]]:
-        """The new states of entities that are done; of the others their late rows and their open rows."""
+    def split(self, horizon: int) -> tuple[list[tuple[int, bytes | None]], list[tuple[int, Rows, Rows, Rows]]]:
+        """The new states of entities that are done; of the others `_slow`'s rows."""
         view, layout = self._view, self._view.layout
         time = self.rows.words[:, TIME]
         late = time <= self.newest_tile[self.of]
-        kept = self._kept(time, horizon) | late
-        rows, of, time, late = layout.take(self.rows, np.flatnonzero(kept)), self.of[kept], time[kept], late[kept]
+        # what comes only now from before the end of what is merged: the stream may be behind the horizon
+        early = self.is_new & (time < self.base_end[self.of])
+        kept = self._kept(time, horizon) | late | early
+        rows, of, time = layout.take(self.rows, np.flatnonzero(kept)), self.of[kept], time[kept]
+        early, late = early[kept], late[kept]
         starts = np.searchsorted(of, np.arange(self.count + 1))
         slow = np.zeros(self.count, np.bool_)
-        slow[of[late]] = True
+        slow[of[late | early]] = True
         slow |= np.diff(starts) > 2 * view.tile_rows
         if view.merged or view.keep.cell is not None:
             unmerged = (time < view.keep.settled_before(horizon)) & (time >= self.base_end[of])
             slow |= np.bincount(of[unmerged], minlength=self.count) >= view.fold_at
-        return self._fast(rows, starts, slow), self._slow(rows, starts, slow, late)
+        return self._fast(rows, starts, slow), self._slow(rows, starts, slow, early, late)
 
     def _kept(self, time: Ints, horizon: int) -> Flags:
         """Rows that some query may still tell apart, or that are not merged yet."""
@@ -126,11 +132,15 @@ class _Batch:
             out.append((k, b"".join((head, records[cuts[k] : cuts[k + 1]], heap[a:b], rest))))
         return out
 
-    def _slow(self, rows: Rows, starts: Ints, slow: Flags, late: Flags) -> list[tuple[int, Rows, Rows]]:
-        layout = self._view.layout
+    def _slow(
+        self, rows: Rows, starts: Ints, slow: Flags, early: Flags, late: Flags
+    ) -> list[tuple[int, Rows, Rows, Rows]]:
+        """Rows to merge that are before the base's end, rows not newer than the last tile, and open rows."""
+        take = self._view.layout.take
         out = []
         for k in np.flatnonzero(slow).tolist():
-            mine = layout.part(rows, int(starts[k]), int(starts[k + 1]))
-            is_late = late[starts[k] : starts[k + 1]]
-            out.append((k, layout.take(mine, np.flatnonzero(is_late)), layout.take(mine, np.flatnonzero(~is_late))))
+            mine = self._view.layout.part(rows, int(starts[k]), int(starts[k + 1]))
+            is_early, is_late = early[starts[k] : starts[k + 1]], late[starts[k] : starts[k + 1]]
+            now, behind, opened = (take(mine, np.flatnonzero(which)) for which in (is_early, is_late, ~is_late))
+            out.append((k, now, behind, opened))
         return out

@@ -8,6 +8,7 @@ a tile are older than those of the next, and than the open rows. `base` holds th
 from __future__ import annotations
 
 import struct
+from bisect import bisect_left
 from collections.abc import Callable
 from typing import Any
 
@@ -146,19 +147,24 @@ class Tidy:
         self.changed: dict[bytes, bytes | None] = {}
         """The rows of tiles that were written anew, or are gone, by key."""
 
+    def merge(self, early: Rows) -> None:
+        """Bring rows from before the base's end, that were not there when it was made, into it."""
+        state, view = self.state, self._view
+        states = view.algebra.lift(early, view.merged)
+        state.base = states if state.base is None else view.algebra.merge(state.base, states)
+
     def insert(self, late: Rows) -> None:
         """Bring rows that are not newer than the last tile into the tiles they belong to."""
         state, layout = self.state, self._view.layout
+        if self._view.keep.cell is not None:
+            self._into_cells(late, self._view.keep.cell)
+            return
         firsts = np.array([t.first for t in state.tiles], np.int64)
         at = np.maximum(np.searchsorted(firsts, late.words[:, TIME], "right") - 1, 0)
         # from the end, so that numbers stay right while tiles are put between
         for number in np.unique(at)[::-1].tolist():
             tile = state.tiles[number]
             here = layout.take(late, np.flatnonzero(at == number))
-            if tile.last < here.words[0, TIME] and (not tile.ref or tile.last < state.base_end):
-                # what is merged already stays as it is
-                state.tiles[number + 1 : number + 1] = self._sealed(here)
-                continue
             rows = in_order(layout, layout.join([self._rows_of(tile), here]))
             self.changed[tile_key(self._key, tile.ref)] = None
             state.tiles[number : number + 1] = self._sealed(rows)
@@ -182,16 +188,20 @@ class Tidy:
         return unpack_rows(self._view.layout, raw)
 
     def _sealed(self, rows: Rows) -> list[Tile]:
-        """Tiles of rows in order, each of about as many as a tile has, none of which divides rows of equal time."""
+        """Tiles of rows in order, each of about as many as a tile has.
+
+        None of them divides rows of equal time, or has rows on both sides of the base's end.
+        """
         out = []
         size = self._view.tile_rows
         time = rows.words[:, TIME]
+        border = int(np.searchsorted(time, self.state.base_end))
         start = 0
         while start < len(rows):
-            stop = min(start + size, len(rows))
-            stop = int(np.searchsorted(time, time[stop - 1], "right"))
-            if len(rows) - stop < size // 2:
-                stop = len(rows)
+            end = border if start < border else len(rows)
+            stop = int(np.searchsorted(time, time[min(start + size, end) - 1], "right"))
+            if end - stop < size // 2:
+                stop = end
             part = self._view.layout.part(rows, start, stop)
             ref = self.state.next_ref
             self.state.next_ref += 1
@@ -201,35 +211,36 @@ class Tidy:
         return out
 
     def _seal(self, count: int) -> None:
-        """Make tiles of about the `count` oldest open rows; none has rows on both sides of the base's end."""
+        """Make tiles of about the `count` oldest open rows."""
         state, layout = self.state, self._view.layout
         time = state.rows.words[:, TIME]
         stop = int(np.searchsorted(time, time[count - 1], "right"))
-        border = min(int(np.searchsorted(time, state.base_end)), stop)
-        state.tiles += self._sealed(layout.part(state.rows, 0, border))
-        state.tiles += self._sealed(layout.part(state.rows, border, stop))
+        state.tiles += self._sealed(layout.part(state.rows, 0, stop))
         state.rows = layout.part(state.rows, stop, len(state.rows))
 
     def _cells(self, settled: int, cell: int) -> None:
-        """Merge rows of cells that no edge can cut any more into one tile a cell, without rows."""
-        state, layout, algebra = self.state, self._view.layout, self._view.algebra
-        end = settled // cell * cell
-        time = state.rows.words[:, TIME]
-        stop = int(np.searchsorted(time, end))
-        bounds = np.flatnonzero(np.diff(time[:stop] // cell)) + 1
-        for start, until in zip([0, *bounds.tolist()], [*bounds.tolist(), stop], strict=True):
-            if until > start:
-                part = layout.part(state.rows, start, until)
-                low, high = int(time[start]), int(time[until - 1])
-                states = algebra.lift(part)
-                last = state.tiles[-1] if state.tiles else None
-                if last is not None and last.last // cell == low // cell:
-                    state.tiles[-1] = Tile(
-                        last.first, high, last.count + until - start, 0, algebra.merge(last.states, states)
-                    )
-                else:
-                    state.tiles.append(Tile(low, high, until - start, 0, states))
-        state.rows = layout.part(state.rows, stop, len(state.rows))
+        """Merge open rows of cells that no edge can cut any more."""
+        state, layout = self.state, self._view.layout
+        stop = int(np.searchsorted(state.rows.words[:, TIME], settled // cell * cell))
+        if stop:
+            self._into_cells(layout.part(state.rows, 0, stop), cell)
+            state.rows = layout.part(state.rows, stop, len(state.rows))
+
+    def _into_cells(self, rows: Rows, cell: int) -> None:
+        """Merge rows into one tile a cell, without rows."""
+        tiles, algebra = self.state.tiles, self._view.algebra
+        time = rows.words[:, TIME]
+        bounds = (np.flatnonzero(np.diff(time // cell)) + 1).tolist()
+        for start, stop in zip([0, *bounds], [*bounds, len(rows)], strict=True):
+            first, last, count = int(time[start]), int(time[stop - 1]), stop - start
+            states = algebra.lift(self._view.layout.part(rows, start, stop))
+            at = bisect_left(tiles, first // cell, key=lambda tile: tile.first // cell)
+            if at == len(tiles) or tiles[at].first // cell != first // cell:
+                tiles.insert(at, Tile(first, last, count, 0, states))
+                continue
+            held = tiles[at]
+            states = algebra.merge(held.states, states)
+            tiles[at] = Tile(min(held.first, first), max(held.last, last), held.count + count, 0, states)
 
     def _fold(self, settled: int) -> None:
         """Merge what no right edge can cut any more into the base."""
@@ -249,7 +260,8 @@ class Tidy:
             if stop > start:
                 states = view.algebra.lift(view.layout.part(state.rows, start, stop), view.merged)
                 base = states if base is None else view.algebra.merge(base, states)
-                end = settled
+            if base is not None:
+                end = max(end, settled)
         state.base, state.base_end = base, end
 
     def _drop(self, horizon: int) -> None:

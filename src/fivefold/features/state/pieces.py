@@ -50,7 +50,8 @@ class Pieces:
         for tile in state.tiles:
             if tile.last < left or tile.first >= right:
                 continue
-            if left <= tile.first and tile.last < right:
+            # of tiles without rows only `last` has a left edge among the rows, and it asks for the newest of them
+            if tile.last < right and (left <= tile.first or not tile.ref):
                 out.append((tile.states, tile.last))
             else:
                 out += self._rows_of(tile).within(left, right, wanted)
