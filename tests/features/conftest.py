@@ -11,4 +11,6 @@ import pytest
 @pytest.fixture(scope="session")
 def oracle() -> SimpleNamespace:
     """The functions of `naive`, for tests."""
-    return SimpleNamespace(as_of=naive.as_of, estimate=naive.estimate, middle=naive.middle)
+    return SimpleNamespace(
+        as_of=naive.as_of, estimate=naive.estimate, middle=naive.middle, rows_of=naive.rows_of, seen=naive.seen
+    )
