@@ -88,6 +88,7 @@ def run(folder: Path, *, fast: bool = False, speed: float = 0.0, actor: str = "d
                 lambda show: measure.replay(workspace, NOW, speed, show))
             checked_skew: Skew = stage("skew", "computing what was served again, from history",
                                        lambda show: _skew(workspace))
+            stage("apply", "views over what the stream brought", lambda show: _apply(workspace, show))
             began_measuring = time.monotonic()
             facts = _facts(workspace, outcome, late, baseline, scored, served_at, checked_skew, stages, inputs)
             measured = Stage("measure", round(time.monotonic() - began_measuring, 2), "figures of the report", True)
