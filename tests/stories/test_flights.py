@@ -32,7 +32,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def state_of(folder: Path) -> dict[str, tuple[int, int]]:
     """Every file of a project but the database's own, with size and time of change."""
-    return {str(p.relative_to(folder)): (p.stat().st_size, p.stat().st_mtime_ns) for p in folder.rglob("*")
+    return {str(p.relative_to(folder)): (p.stat().st_size, 0 if "tables" in p.parts else p.stat().st_mtime_ns) for p in folder.rglob("*")
             if p.is_file() and not p.name.startswith("catalog.db") and "__pycache__" not in p.parts and p.suffix != ".mdb"
             and p.name != ".lock"}
 
