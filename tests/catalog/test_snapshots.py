@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from fivefold.catalog import Catalog
-from fivefold.core.errors import Invalid, NotFound
+from fivefold.core.errors import Conflict, Invalid, NotFound
 
 
 def test_recording_what_did_not_change_returns_the_snapshot_there_is(catalog: Catalog, clock: Any) -> None:
@@ -37,3 +37,11 @@ def test_parts_may_be_large_but_not_endless(catalog: Catalog) -> None:
     assert catalog.snapshots.record("raw", "d", parts).parts == catalog.snapshots.get("raw", "d").parts == parts
     with pytest.raises(Invalid, match="parts of 'raw'"):
         catalog.snapshots.record("raw", "e", ["x" * 16_000_000])
+
+
+def test_a_snapshot_that_follows_another_is_refused_when_a_third_came_between(catalog: Catalog) -> None:
+    catalog.snapshots.record("s", "a" * 64, [1], follows="")
+    with pytest.raises(Conflict, match="recorded meanwhile"):
+        catalog.snapshots.record("s", "b" * 64, [2], follows="")
+    catalog.snapshots.record("s", "b" * 64, [2], follows="a" * 64)
+    assert catalog.snapshots.record("s", "b" * 64, [2], follows="a" * 64).number == 2, "it is the latest already"

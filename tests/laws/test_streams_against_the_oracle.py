@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import random
 import struct
 import tempfile
@@ -343,9 +344,13 @@ def arriving(chance: random.Random, count: int, span: int, names: list[str]) -> 
     for n in range(count):
         now += chance.randrange(2 * span * MINUTE // count)
         at = now - chance.choice([0, 0, 1, MINUTE, chance.randrange(25 * MINUTE), LATENESS, LATENESS + 1, 3 * LATENESS])
-        at += chance.choice([0] * 8 + [chance.randrange(2 * LATENESS), DAY, DAY + 1, 2 * DAY])
+        ahead = chance.choice([0] * 8 + [chance.randrange(2 * LATENESS), DAY, DAY + 1, 2 * DAY])
+        at += ahead
         at = at // MINUTE * MINUTE if chance.random() < 0.4 else at
         name = chance.choice([f"e{n}", f"e{n}", f"e{n}", None, chance.choice(names)])
+        if ahead >= DAY:
+            # a stream knows an id for a day, history for ever
+            name = f"ahead{n}"
         raw = json.dumps(event(chance, at, name)).encode()
         kind = chance.random()
         if kind < 0.1 and sent:
@@ -361,10 +366,11 @@ def arriving(chance: random.Random, count: int, span: int, names: list[str]) -> 
 OPS = st.lists(st.tuples(st.sampled_from(["send", "send", "step", "step", "restart", "archive", "materialise", "ask"]),
                          st.integers(0, 12), st.integers(-60, 60)), max_size=25)
 # an example that fails is short enough as it is drawn, and shrinking one takes minutes
+EXAMPLES = 600 if os.environ.get("FIVEFOLD_EXAMPLES") == "explore" else 60
 PHASES = [p for p in Phase if p is not Phase.shrink]
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck), phases=PHASES)
+@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck), phases=PHASES)
 @given(st.integers(1, 3), st.integers(0, 12), st.integers(0, 45), st.sampled_from([30, 300, 1000]), OPS, st.integers(0, 2**32))
 def test_history_stream_lookup_and_oracle_agree(
     partitions: int, before: int, count: int, span: int, ops: list[tuple[str, int, int]], seed: int

@@ -12,7 +12,7 @@ from fivefold.catalog.audit import record
 from fivefold.catalog.database import Database
 from fivefold.catalog.tables import snapshots
 from fivefold.core.canonical import Json
-from fivefold.core.errors import NotFound, did_you_mean
+from fivefold.core.errors import Conflict, NotFound, did_you_mean
 
 
 class Snapshot(msgspec.Struct, frozen=True):
@@ -34,10 +34,11 @@ class Snapshots:
     def __init__(self, database: Database) -> None:
         self._db = database
 
-    def record(self, source: str, digest: str, parts: Json, *, actor: str = "") -> Snapshot:
+    def record(self, source: str, digest: str, parts: Json, *, actor: str = "", follows: str | None = None) -> Snapshot:
         """The snapshot of this digest: the latest one if nothing changed since, else a new one.
 
-        Raises Invalid when `parts` is not JSON or is above 16 MB.
+        With `follows` it is recorded only while the latest one has that digest ("" while there is none). Raises
+        Conflict when it has another, Invalid when `parts` is not JSON or is above 16 MB.
         """
         bounds.name(source, "source")
         bounds.name(digest, "digest")
@@ -46,6 +47,8 @@ class Snapshots:
             last = conn.execute(self._of(source).limit(1)).first()
             if last is not None and last.digest == digest:
                 return _from_row(last)
+            if follows is not None and follows != (last.digest if last else ""):
+                raise Conflict(f"another snapshot of {source!r} was recorded meanwhile.", hint="Go on from that one.")
             made = Snapshot(source, last.number + 1 if last else 1, digest, parts, self._db.clock())
             conn.execute(
                 sa.insert(snapshots), {"project": self._db.project, **msgspec.structs.asdict(made), "parts": written}

@@ -9,6 +9,7 @@ import msgspec
 from fivefold.catalog.definitions import Change
 from fivefold.catalog.lineage import Thing
 from fivefold.core.canonical import Json
+from fivefold.core.errors import Conflict
 from fivefold.core.features import FeatureView
 from fivefold.core.lineage import column_lineage
 from fivefold.core.noun import definition, noun_digest
@@ -24,6 +25,8 @@ from fivefold.flow.steps import steps_of
 from fivefold.mlops.plan import Checked, Plan
 from fivefold.workspace import Workspace
 from fivefold.workspace.events import archives_of
+
+_ATTEMPTS = 50
 
 
 class SourceReport(msgspec.Struct, frozen=True):
@@ -56,8 +59,8 @@ def apply(workspace: Workspace, checked: Checked, planned: Plan, *, progress: Pr
     changes = [Change(n.kind, n.name, definition(n), noun_digest(n)) for n in workspace.project.nouns.values()]
     changes += [Change(*i.ref.split(":", 1)) for i in planned.items if i.change == "removed"]
     done = definitions.apply(changes, expected_revision=planned.revision, actor=workspace.actor)
-    for name, snapshot in snapshots.items():
-        workspace.catalog.snapshots.record(name, snapshot.digest, msgspec.to_builtins(snapshot), actor=workspace.actor)
+    for snapshot in snapshots.values():
+        _record(workspace, snapshot)
     for source, scales in _scales(workspace, snapshots).items():
         kind = next(n.kind for n in workspace.project.of("table", "view") if n.name == source)
         definitions.pin(kind, source, {"scales": scales}, actor=workspace.actor)
@@ -114,6 +117,29 @@ def _read(
             steps.run(noun.ref, one)
             reports.append(_report(noun.ref, snapshots[noun.name], before))
     return snapshots, reports
+
+
+def _record(workspace: Workspace, made: Snapshot) -> None:
+    """Record what was read, with all that streams brought by now."""
+    archives = archives_of(workspace, made.source)
+    for _ in range(_ATTEMPTS):
+        latest = workspace.find_snapshot(made.source)
+        if archives:
+            with workspace.database() as connection:
+                archives = archives_of(workspace, made.source)
+                made = with_archives(connection, made, archives, latest, workspace.places)
+        try:
+            workspace.catalog.snapshots.record(
+                made.source,
+                made.digest,
+                msgspec.to_builtins(made),
+                actor=workspace.actor,
+                follows=latest.digest if latest else "",
+            )
+            return
+        except Conflict:
+            continue  # an archiver was faster
+    raise Conflict(f"the snapshot of {made.source!r} changes all the time.", hint="Apply again.")
 
 
 def _report(ref: str, made: Snapshot, before: Snapshot | None) -> SourceReport:

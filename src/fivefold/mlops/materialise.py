@@ -112,7 +112,8 @@ def _one(
             snapshot=snapshot.digest,
             schemas=one.schemas,
             scales=one.scales,
-            relation=lambda name: parquet(workspace.snapshot(name).files(workspace.places.tables)),
+            # the very snapshot that the cut is of: an archiver may record the next one at any time
+            relation=lambda name: parquet(snapshot.files(workspace.places.tables)),
             cut=cut,
             before_switch=partial(_catch_up, workspace, store, one),
             threads=workspace.env.threads,

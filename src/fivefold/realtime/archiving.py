@@ -11,7 +11,7 @@ from fivefold.core.errors import Conflict, Unavailable
 from fivefold.core.sources import Stream
 from fivefold.core.time import SECOND
 from fivefold.data.archive import add_to_archive, archived, with_archives
-from fivefold.data.snapshots import Stretch
+from fivefold.data.snapshots import Snapshot, Stretch
 from fivefold.flow.steps import worker_name
 from fivefold.ports.online import MARK, OnlineStore, Write
 from fivefold.workspace import Workspace
@@ -78,7 +78,7 @@ def _to_archive(workspace: Workspace, stream: Stream, store: OnlineStore, partit
             made = add_to_archive(connection, stream, before, new, workspace.places)
         if workspace.catalog.leases.acquire(f"archive:{stream.name}", owner, LEASE) is None:
             raise Conflict(f"another worker took the archive of {stream.ref} over.", hint="It goes on with it.")
-        workspace.catalog.snapshots.record(stream.name, made.digest, msgspec.to_builtins(made), actor=workspace.actor)
+        _record(workspace, made, before)
         rows += sum(table.num_rows for _, table in new.values())
 
 
@@ -86,15 +86,29 @@ def _into_history(workspace: Workspace, stream: Stream) -> None:
     """Bring the history's snapshot up to the archive."""
     if stream.history is None:
         return
-    before = workspace.find_snapshot(stream.history.name)
-    if before is None:
-        return  # nothing was applied yet: `apply` will add it
-    with workspace.database() as connection:
-        made = with_archives(connection, before, archives_of(workspace, stream.history.name), before, workspace.places)
-    if made.digest != before.digest:
-        workspace.catalog.snapshots.record(
-            stream.history.name, made.digest, msgspec.to_builtins(made), actor=workspace.actor
-        )
+    history = stream.history.name
+    for _ in range(_ATTEMPTS):
+        before = workspace.find_snapshot(history)
+        if before is None:
+            return  # nothing was applied yet: `apply` will add it
+        with workspace.database() as connection:
+            made = with_archives(connection, before, archives_of(workspace, history), before, workspace.places)
+        try:
+            _record(workspace, made, before)
+            return
+        except Conflict:
+            continue  # an `apply` was faster, whose files must stay
+
+
+def _record(workspace: Workspace, made: Snapshot, before: Snapshot | None) -> None:
+    """Record a snapshot made of the one before. Raises Conflict when that is not the latest any more."""
+    workspace.catalog.snapshots.record(
+        made.source,
+        made.digest,
+        msgspec.to_builtins(made),
+        actor=workspace.actor,
+        follows=before.digest if before else "",
+    )
 
 
 def _forget(workspace: Workspace, stream: Stream, store: OnlineStore, partitions: int) -> None:

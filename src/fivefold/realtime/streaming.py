@@ -16,7 +16,7 @@ from fivefold.ports.online import OnlineStore
 from fivefold.ports.streams import Broker
 from fivefold.realtime.archiving import archive
 from fivefold.realtime.ownership import Member
-from fivefold.realtime.worker import PartitionWorker
+from fivefold.realtime.worker import PartitionWorker, step_through
 from fivefold.workspace import Workspace
 from fivefold.workspace.events import Standing, standing_of, without_past
 from fivefold.workspace.wanted import wanted_views
@@ -120,14 +120,14 @@ class _Group:
     def step(self, wait: float) -> int:
         now = time.monotonic()
         if now - self._balanced >= BALANCE_SECONDS or not self._member.owned:
-            self._balance()
             self._balanced = now
+            self._balance()
         read = 0
-        for number, (partition, worker) in enumerate(list(self._workers.items())):
+        for number, partition in enumerate(list(self._workers)):
+            # only the last is waited for, so that one that is idle does not hold the others up
+            last = number == len(self._workers) - 1
             try:
-                # only the last is waited for, so that one that is idle does not hold the others up
-                last = number == len(self._workers) - 1
-                read += worker.step(wait if last and not read else 0.0)
+                read += step_through(self._workers[partition], wait if last and not read else 0.0)
             except Conflict:
                 # somebody else is at it: go on from what is there, if it is still ours
                 self._workers.pop(partition)
@@ -153,10 +153,18 @@ class _Group:
         for partition in set(self._workers) - set(owned):
             self._workers.pop(partition)
         for partition in owned:
-            worker = self._workers.get(partition)
-            if worker is None:
-                self._workers[partition] = PartitionWorker(
-                    self._workspace, self._stream, partition, self._broker, self._store, self._views
-                )
-            elif worker.outdated():
-                worker.refresh()
+            try:
+                self._bring_up(partition)
+            except Conflict:
+                # somebody else brings it up to date as well; the next round finds what they made
+                self._workers.pop(partition, None)
+                self._balanced = 0.0
+
+    def _bring_up(self, partition: int) -> None:
+        worker = self._workers.get(partition)
+        if worker is None:
+            self._workers[partition] = PartitionWorker(
+                self._workspace, self._stream, partition, self._broker, self._store, self._views
+            )
+        elif worker.outdated():
+            worker.refresh()

@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import msgspec
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from fivefold.core.errors import Conflict
 from fivefold.core.sources import Stream
-from fivefold.data.archive import archived
+from fivefold.data.archive import OFFSET, archived
 from fivefold.features.state.mark import Mark, partition_space, read_mark, write_mark
 from fivefold.features.stream import Fed, catch_up, feed
 from fivefold.ports.online import MARK, OnlineStore, Write
@@ -24,6 +26,7 @@ from fivefold.workspace.events import (
     Standing,
     Stored,
     events_after,
+    horizon_of,
     intake_space,
     offset_key,
     read_standing,
@@ -130,9 +133,10 @@ class PartitionWorker:
         writes = [Write(self._space, items, write_standing(after), self._raw)]
         live = []
         for one in self._live:
-            horizon = one.since if after.newest == NEVER else max(one.since, after.newest - self._intake.lateness)
+            horizon = max(one.since, horizon_of(self._stream, after.newest))
             mark = Mark(horizon, one.past.made_of, applied=after.applied)
-            write = feed(self._store, one.fed, one.past, self._partition, one.raw, mark, taken.events)
+            events = self._not_in(one, taken.events)
+            write = feed(self._store, one.fed, one.past, self._partition, one.raw, mark, events)
             writes.append(write)
             live.append(Live(one.fed, one.past, write.mark, horizon))
         self._store.commit(writes)
@@ -165,6 +169,13 @@ class PartitionWorker:
         self._store.commit([write])
         self._raw = write.mark
         return standing
+
+    def _not_in(self, one: Live, events: pa.Table) -> pa.Table:
+        """The events that a view's snapshot does not hold: it does when a store lost its newest commits."""
+        held = one.past.cut.get(self._partition, -1)
+        if not events.num_rows or events[OFFSET][0].as_py() > held:
+            return events
+        return events.filter(pc.greater(events[OFFSET], held))
 
     def _known(self, keys: Sequence[bytes]) -> list[bool]:
         return [raw is not None for raw in self._store.get([(self._space, key) for key in keys])]

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from fivefold.core.sources import Stream, Table, View, lateness_of
-from fivefold.core.time import DAY, instant
+from fivefold.core.time import DAY, SECOND, instant
 from fivefold.data.archive import ARRIVED, OFFSET
 from fivefold.data.snapshots import Snapshot, part_file, stretch_of
 from fivefold.features.entity_keys import key_bytes
@@ -22,6 +22,9 @@ from fivefold.workspace.workspace import Workspace
 
 NEVER = -(2**62)
 """Before all event times (µs)."""
+
+UNDER_WAY = 10 * SECOND
+"""How old the moment of a look-up may be when it reads the store, other clocks included."""
 
 EVENTS, LETTERS, IDS, REPLAYED = b"a", b"d", b"i", b"r"
 """What the keys of an intake begin with: applied events, dead letters, ids seen, letters that were replayed."""
@@ -95,11 +98,18 @@ def from_ipc(data: bytes) -> pa.Table:
 def stored_events(
     store: OnlineStore, stream: str, partition: int, after: int
 ) -> Iterator[tuple[int, Stored, pa.Table]]:
-    """(last offset, what was stored, its events) of each commit behind an offset that is not archived yet."""
+    """(last offset, what was stored, its events) of each commit behind an offset that is not archived yet.
+
+    Of a commit that reaches across the offset, as after a store lost its newest commits, only what lies behind it.
+    """
     start = offset_key(EVENTS, after) if after >= 0 else EVENTS
     for key, value in store.scan(intake_space(stream, partition), start, EVENTS):
         stored = read_stored(value)
-        yield int.from_bytes(key[1:], "big"), stored, from_ipc(stored.events)
+        events = from_ipc(stored.events)
+        if stored.first <= after:
+            stored = msgspec.structs.replace(stored, first=after + 1)
+            events = events.filter(pc.greater(events[OFFSET], after))
+        yield int.from_bytes(key[1:], "big"), stored, events
 
 
 def archived_events(workspace: Workspace, stream: Stream, partition: int, after: int) -> Iterator[tuple[int, pa.Table]]:
@@ -147,6 +157,11 @@ def without_past(workspace: Workspace, stream: Stream, mark: Mark, events: pa.Ta
     return events.filter(pa.array(fresh))
 
 
+def horizon_of(stream: Stream, newest: int) -> int:
+    """The earliest moment that states answer for, when the newest event is of a time (µs)."""
+    return NEVER if newest == NEVER else newest - lateness_of(stream) - UNDER_WAY
+
+
 def id_stretch(stream: Stream) -> int:
     """How far apart in time (µs) two events of one id may be and still be the same: a day, or the lateness."""
     return max(lateness_of(stream), DAY)
@@ -171,12 +186,15 @@ def events_after(
     workspace: Workspace, store: OnlineStore, stream: Stream, partition: int, after: int
 ) -> Iterator[tuple[int, int, pa.Table]]:
     """(last offset, horizon, events) of all events applied behind an offset, in order: `features.stream.catch_up`."""
+    # the store is read first: what an archiver removes from it meanwhile is in the archive by then
+    waiting = list(stored_events(store, stream.name, partition, after))
     reached = after
     for last, events in archived_events(workspace, stream, partition, after):
         reached = last
         yield last, NEVER, events
-    for last, stored, events in stored_events(store, stream.name, partition, reached):
-        yield last, stored.newest - lateness_of(stream), events
+    for last, stored, events in waiting:
+        if last > reached:
+            yield last, horizon_of(stream, stored.newest), events.filter(pc.greater(events[OFFSET], reached))
 
 
 def recalled(workspace: Workspace, stream: Stream, partition: int) -> tuple[int, list[bytes]]:

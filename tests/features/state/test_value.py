@@ -49,7 +49,8 @@ def sources(draw: st.DrawFn) -> Source:
         extra = {"k": draw(st.integers(1, 3))} if fn == "top" else {}
         out.append(Aggregate(
             f"f{number}", fn, column, kind, over=over,
-            hop=(draw(st.sampled_from([2, 4, 6])) if style == "hop" else draw(st.sampled_from([None, 1, 3, 7]))) if over else None,
+            # `last` over a time, as a time to live makes it, has an edge of its own
+            hop=(draw(st.sampled_from([2, 4, 6, None] if fn == "last" else [2, 4, 6])) if style == "hop" else draw(st.sampled_from([None, 1, 3, 7]))) if over else None,
             ago=draw(st.sampled_from([0, 0, 0, 5])),
             q=draw(st.sampled_from([0.0, 0.3, 0.5, 1.0])) if fn == "quantile" else None,
             scale=draw(st.integers(-3, 18)) if fn in FIXED_POINT and kind is Type.FLOAT64 else None, **extra))
@@ -103,11 +104,15 @@ def same(source: Source, rows: list[Row], key: int, at: int, found: list[Any], o
 
 
 @settings(max_examples=400, deadline=None)
-@given(sources(), st.lists(ROW, max_size=40), st.lists(st.integers(0, 12), max_size=8), st.integers(0, 15), st.randoms())
+@given(sources(), st.lists(ROW, max_size=40), st.lists(st.integers(0, 12), max_size=8), st.integers(0, 15), st.randoms(),
+       st.sampled_from([-(10**6), -(10**6), 10, 30, 50]))
 def test_rows_in_any_order_and_any_batches_give_what_history_gives(
-    oracle: SimpleNamespace, source: Source, rows: list[Row], cuts: list[int], lateness: int, chance: Any
+    oracle: SimpleNamespace, source: Source, rows: list[Row], cuts: list[int], lateness: int, chance: Any, ahead: int
 ) -> None:
-    """Rows come roughly in time's order, none later than the allowance; after each batch every moment is asked."""
+    """Rows come roughly in time's order, none later than the allowance; after each batch every moment is asked.
+
+    A view may be kept for moments that are `ahead` of its rows.
+    """
     arriving = sorted(rows, key=lambda r: r["t"] + chance.randint(0, lateness))
     held = Held(source)
     seen: list[Row] = []
@@ -118,10 +123,11 @@ def test_rows_in_any_order_and_any_batches_give_what_history_gives(
         for row in batch:
             assert row["t"] >= mark - lateness
             mark = max(mark, row["t"])
+        horizon = max(ahead, mark - lateness)
         if batch:
-            held.add(batch, mark - lateness)
+            held.add(batch, horizon)
         seen += batch
-        for at in {mark - lateness, mark, mark + 1, mark + 7, mark + 30}:
+        for at in {horizon, max(horizon, mark), *(max(horizon, mark) + later for later in (1, 7, 30))}:
             for key in (1, 2, 3):
                 if (place := key_bytes([key])) in held.held or key == 3:
                     same(source, seen, key, at, held.values(key, at), oracle)

@@ -1,0 +1,120 @@
+"""Every record is an event to apply, a duplicate, or a dead letter with its reason; batches change nothing."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+import fivefold as ff
+from fivefold.core.time import DAY, SECOND
+from fivefold.data.archive import OFFSET
+from fivefold.ports.streams import Record
+from fivefold.realtime.intake import REPLAY, Intake, Taken
+from fivefold.workspace.events import NEVER, Standing
+
+T = 20_000 * DAY + DAY // 2
+LATE = 60 * SECOND
+STREAM = ff.Stream("s", schema={"id": str, "v": float, "n": int}, time="at", id="id", lateness="1m",
+                   checks=[ff.check("n < 10", on_fail="quarantine"), ff.check("v > 0", on_fail="warn")])
+
+
+class Kept:
+    """The keys that an intake keeps, as a store would hold them between batches."""
+
+    def __init__(self, stream: ff.Stream = STREAM, limits: dict[str, float] | None = None) -> None:
+        self.intake = Intake(stream, limits or {})
+        self.standing, self.keys, self.offset = Standing(), set[bytes](), -1
+
+    def take(self, *events: Any, arrived: int = T, headers: tuple[tuple[str, bytes], ...] = ()) -> Taken:
+        records = []
+        for event in events:
+            self.offset += 1
+            raw = event if isinstance(event, bytes) else json.dumps(event).encode()
+            records.append(Record(self.offset, raw, None, headers, arrived))
+        taken = self.intake.take(records, self.standing, lambda keys: [key in self.keys for key in keys])
+        self.keys.update(taken.keep)
+        self.standing = taken.standing
+        return taken
+
+
+def event(at: int | None = T, name: str | None = None, v: float | None = 1.0, n: int | None = 1) -> dict[str, Any]:
+    return {"at": at, "id": name, "v": v, "n": n}
+
+
+@pytest.mark.parametrize(("given", "reason"), [
+    (b"", "undecodable"), (b"{", "undecodable"), (b"[]", "undecodable"), (b"\xff", "undecodable"),
+    (b'{"n": 9223372036854775808, "at": 1}', "undecodable"), (b'{"id": "\\ud800", "at": 1}', "undecodable"),
+    (b'{"n": "1", "at": 1}', "undecodable"), (event(None), "invalid"), (event(2**62), "invalid"),
+    (event(-(2**62)), "invalid"), (event(n=10), "invalid"), (event(v=8.0), "invalid"), (event(v=-8.0), "invalid"),
+    (event(T + DAY + 1), "in_future"),
+])
+def test_a_record_that_cannot_be_applied_is_a_dead_letter_with_its_bytes(given: Any, reason: str) -> None:
+    kept = Kept(limits={"v": 8.0})
+    taken = kept.take(event(), given, event())
+    assert [(one.offset, str(one.reason)) for one in taken.letters] == [(1, reason)]
+    assert taken.letters[0].value == (given if isinstance(given, bytes) else json.dumps(given).encode())
+    assert taken.events[OFFSET].to_pylist() == [0, 2]
+    assert (taken.standing.read, taken.standing.on_time, taken.standing.dead) == (3, 2, 1)
+
+
+@pytest.mark.parametrize("given", [event(n=9), event(v=-1.0), event(v=7.999), event(T + DAY), event(None) | {"at": T, "x": 1}])
+def test_what_only_warns_or_is_just_within_bounds_is_applied(given: Any) -> None:
+    assert Kept(limits={"v": 8.0}).take(given).events.num_rows == 1
+
+
+def test_lateness_is_allowed_to_the_microsecond() -> None:
+    kept = Kept()
+    taken = kept.take(event(T), event(T - LATE), event(T - LATE - 1), event(T - 1))
+    assert [str(one.reason) for one in taken.letters] == ["too_late"]
+    assert taken.letters[0].event_time == T - LATE - 1
+    assert (taken.standing.on_time, taken.standing.late, taken.standing.newest) == (1, 2, T)
+
+
+def test_an_event_ahead_of_its_arrival_makes_no_other_late() -> None:
+    kept = Kept()
+    assert kept.take(event(T + DAY)).standing.newest == T
+    assert not kept.take(event(T - LATE)).letters
+
+
+def test_the_same_id_is_a_duplicate_in_the_same_day_and_the_next_but_no_later() -> None:
+    stream = ff.Stream("s", schema={"id": str, "v": float, "n": int}, time="at", id="id", lateness="30d")
+    kept = Kept(stream)
+    day = kept.intake.stretch
+    base = T // day * day
+    kept.take(event(base, "a"), arrived=T)
+    found = [kept.take(event(at, "a"), arrived=T + 9 * day).standing.duplicate
+             for at in (base, base - 1, base + day - 1, base + 2 * day - 1)]
+    assert found == [1, 2, 3, 4]
+    assert kept.take(event(base + 2 * day, "a"), arrived=T + 9 * day).events.num_rows == 1
+
+
+def test_a_null_id_is_never_a_duplicate_and_a_stream_without_ids_has_none() -> None:
+    assert Kept().take(event(), event()).standing.duplicate == 0
+    stream = ff.Stream("s", schema={"id": str, "v": float, "n": int}, time="at")
+    taken = Kept(stream).take(event(name="a"), event(name="a"))
+    assert (taken.standing.duplicate, taken.keep) == (0, [])
+
+
+def test_a_dead_letter_sent_again_twice_is_applied_once() -> None:
+    stream = ff.Stream("s", schema={"id": str, "v": float, "n": int}, time="at")
+    kept = Kept(stream)
+    headers = ((REPLAY, b"0/7"),)
+    assert kept.take(event(), headers=headers).events.num_rows == 1
+    assert kept.take(event(), headers=headers).standing.duplicate == 1
+
+
+def test_a_record_that_is_too_late_or_a_duplicate_is_not_remembered() -> None:
+    kept = Kept()
+    kept.take(event(T), event(T - 2 * LATE, "a"))
+    assert kept.take(event(T, "a")).events.num_rows == 1
+    keys = set(kept.keys)
+    kept.take(event(T, "a"))
+    assert kept.keys == keys
+
+
+def test_of_nothing_read_nothing_is_known() -> None:
+    kept = Kept()
+    assert kept.intake.oldest_ids(NEVER) == NEVER
+    assert kept.take(b"").standing.newest == NEVER
