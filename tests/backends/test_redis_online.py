@@ -20,6 +20,13 @@ from fivefold.testing import online
 CHEAP = [check for check in online.checks if check is not online.a_large_space_fits]
 
 
+def _free_port() -> int:
+    # by itself it takes the first of a few ports that is free, which other workers do as well
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
 @pytest.fixture
 def store(redis_url: str) -> Iterator[Redis]:
     opened = Redis(redis_url)
@@ -36,7 +43,7 @@ def admin(redis_url: str) -> Iterator[Any]:
 @pytest.fixture
 def own_server(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[ValkeyServer]:
     """A server of this test alone, with the settings it is marked with."""
-    server = ValkeyServer(data_dir=tmp_path / "valkey", config=getattr(request, "param", {}))
+    server = ValkeyServer(port=_free_port(), data_dir=tmp_path / "valkey", config=getattr(request, "param", {}))
     server.start()
     yield server
     server.terminate()
@@ -220,10 +227,9 @@ def test_a_full_server_is_unavailable_and_changes_nothing(own_server: ValkeyServ
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A cluster of one node, which checks that what is one step is in one slot."""
     # by itself it takes its port and 10000 more, which may be no port at all
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        config = {"cluster-enabled": "yes", "cluster-port": free.getsockname()[1]}
-    with ValkeyServer(data_dir=tmp_path_factory.mktemp("cluster"), config=config) as server:
+    port, bus = _free_port(), _free_port()
+    config = {"cluster-enabled": "yes", "cluster-port": bus}
+    with ValkeyServer(port=port, data_dir=tmp_path_factory.mktemp("cluster"), config=config) as server:
         url = url_of(server)
         with redis.Redis.from_url(url) as admin:
             admin.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)

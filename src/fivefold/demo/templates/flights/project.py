@@ -71,5 +71,5 @@ schedule = ff.View("schedule", """
     select t.carrier || t.flight || '-' || t.origin || '-' || strftime(t.time_hour, '%Y%m%d%H') as flight_id,
            t.origin, t.dest, t.carrier, t.tailnum, t.distance, t.hour, p.seats, 0 as dep_delay,
            date_trunc('day', t.time_hour) as asked_at, strftime(t.time_hour, '%Y-%m-%d') as day
-    from timetable t left join planes p on t.tailnum = p.tailnum""", time="asked_at", id="flight_id")
+    from timetable t left join planes p on t.tailnum = p.tailnum where t.tailnum is not null""", time="asked_at", id="flight_id")
 tomorrow = ff.BatchJob("tomorrow", late, over=schedule, into=ff.Table("scores", "out/scores", partition="day"))
