@@ -1,4 +1,4 @@
-"""A small project with a stream, for tests: its past in a file, its events on a broker, three views of two entities."""
+"""A small project with a stream, for tests: its past in a file, its events on a broker, four views of two entities, one of which no model uses."""
 
 from __future__ import annotations
 
@@ -37,6 +37,7 @@ spending = ff.FeatureView("spending", customer, sales, [
 takings = ff.FeatureView("takings", shop, sales, [
     ff.sum("amount", over="6h", hop="10m"), ff.max("amount", over="2h", hop="5m"), ff.count(over="1h", hop="5m")])
 latest = ff.FeatureView("latest", customer, sales, [ff.last("amount"), ff.last("nth")], ttl="12h")
+nobodys = ff.FeatureView("nobodys", shop, sales, [ff.count(over="1d")])
 model = ff.Model("m", ff.Target(past, "shop > 0"), features=[spending, takings, latest],
                  learner=ff.learner("logistic"), split=ff.RandomSplit())
 live = ff.Endpoint("m", model)

@@ -56,7 +56,8 @@ def stream(
     over = _until_told()
     if workers > 1:
         _bootstrap(project, env, at)
-        _supervise(workers, [*(names or []), *(["--once"] if once else [])], project, env, over)
+        flags = [flag for flag, given in (("--once", once), ("--json", json)) if given]
+        _supervise(workers, [*(names or []), *flags], project, env, over)
         return
     _bootstrap(project, env, at)
     while not over.is_set():
@@ -299,11 +300,11 @@ def _work(opened: Workspace, names: list[str], once: bool, json: bool, over: thr
                 try:
                     if opened.catalog.definitions.revision() != revision:
                         changed.set()
+                    if time.monotonic() - told > STATUS_SECONDS:
+                        told = time.monotonic()
+                        _say(streaming, json)
                 except FivefoldError:
-                    continue  # the catalog is away: the worker goes on with what it knows
-                if time.monotonic() - told > STATUS_SECONDS:
-                    told = time.monotonic()
-                    _say(streaming, json)
+                    continue  # catalog or broker are away: the worker goes on, and says so itself
 
         watcher = threading.Thread(target=watch, name="watch", daemon=True)
         watcher.start()

@@ -29,7 +29,7 @@ Progress = Callable[[str, int, int], None]
 def materialise_views(
     workspace: Workspace, names: list[str], at: int, *, progress: Progress | None = None
 ) -> list[Materialised]:
-    """Materialise the named views (all that models use, when none is named) as of `at`, microseconds UTC.
+    """Materialise the named views (all, when none is named) as of `at`, microseconds UTC.
 
     A champion that was trained under an older meaning of a view keeps its own values beside the new ones, as long as
     the source of the view still means the same. Values that no champion and no declaration needs are dropped. Raises

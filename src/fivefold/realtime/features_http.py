@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, NoReturn, TypeVar
 
@@ -133,7 +134,8 @@ class FeatureRoutes:
                     f"to={shown(asked.to)} (accepted: {', '.join(_FEAST_TO)}).",
                     hint="An event goes to its stream, and from there to the online store and to history.",
                 )
-            self._push.push(asked.push_source_name, _transposed(asked.df, "df"), all_or_none=True)
+            rows = _transposed(asked.df, "df")
+            await asyncio.to_thread(self._push.push, asked.push_source_name, rows, all_or_none=True)
         except FivefoldError as e:
             raise refusal(e) from None
         return Response(200, b"null")
@@ -144,7 +146,8 @@ class FeatureRoutes:
             rows = _decoded(_events, await read_body(headers, receive, seconds))
             _check_count(len(rows), "events were sent")
             try:
-                pushed = self._push.push(stream, rows)
+                # a broker may take its time; other requests are answered meanwhile
+                pushed = await asyncio.to_thread(self._push.push, stream, rows)
             except FivefoldError as e:
                 raise refusal(e) from None
             return Response(200, _encode({"accepted": sum(p.accepted for p in pushed), "rows": pushed}))

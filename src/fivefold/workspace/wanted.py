@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from fivefold.core.features import FeatureView, chosen
+from fivefold.core.features import FeatureView
 from fivefold.core.learning import Model
 from fivefold.core.project import Project
 from fivefold.core.sources import rows_of
@@ -40,10 +40,10 @@ def _champions(workspace: Workspace) -> list[Meaning]:
 
 
 def wanted_views(workspace: Workspace) -> list[Wanted]:
-    """Every view under every meaning that is in use, once."""
+    """Every declared view, and those of champions under an older meaning, once."""
     found: dict[str, Wanted] = {}
     current = workspace.project
-    used = {v.ref: v for m in current.of(Model.kind) if isinstance(m, Model) for v, _ in chosen(m.features).values()}
+    used = {v.ref: v for v in current.of(FeatureView.kind) if isinstance(v, FeatureView)}
     # what was read under another meaning of a source must not be stored under this one
     require_applied(workspace, list(used))
     schemas = {s.source: s.schema for n in current.of("table", "view") if (s := workspace.find_snapshot(n.name))}
