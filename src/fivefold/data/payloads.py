@@ -109,18 +109,27 @@ def _named(schema: Mapping[str, Type], format: str, library: Callable[..., Any])
         if len(data) > MOST_BYTES:
             raise _too_large(data)
         try:
-            row = list(as_tuple(quick(data)))
+            row: tuple[Any, ...] = as_tuple(quick(data))
         except _REFUSED:
             # read again without a schema, to name what is wrong
             return slowly(data)
         for i in floats:
-            number = row[i]
-            if number is not None:
-                row[i] = number + 0.0 if number == number else None
+            # neither null, a zero of either sign, nor NaN: nearly all numbers are as they should be
+            if not row[i] or row[i] != row[i]:
+                return canonical(row)
         for i in times:
             if type(row[i]) is str:
-                row[i] = typed(columns[i][0], row[i], Type.TIMESTAMP)
-        return tuple(row)
+                return canonical(row)
+        return row
+
+    def canonical(row: tuple[Any, ...]) -> tuple[Any, ...]:
+        out = list(row)
+        for i in floats:
+            out[i] = _number(row[i])
+        for i in times:
+            if type(row[i]) is str:
+                out[i] = typed(columns[i][0], row[i], Type.TIMESTAMP)
+        return tuple(out)
 
     def slowly(data: bytes) -> tuple[Any, ...]:
         try:

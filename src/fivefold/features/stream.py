@@ -36,7 +36,7 @@ class Fed(msgspec.Struct, frozen=True, eq=False):
         """By column, the size from which on a value cannot be summed exactly."""
         out: dict[str, float] = {}
         for a in self.kept.source.aggregates:
-            if a.fn in FIXED_POINT and a.column is not None:
+            if a.fn in FIXED_POINT and a.column is not None and a.type is not Type.BOOL:
                 # half a unit below it, a float is rounded up to the limit
                 limit = (LIMIT - 0.5) * 2.0 ** -(a.scale or 0) if a.type is Type.FLOAT64 else float(LIMIT)
                 out[a.column] = min(limit, out.get(a.column, limit))

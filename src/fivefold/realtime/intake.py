@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Iterable, Sequence
+from itertools import chain, compress
 from typing import Any, NamedTuple
 
 import msgspec
@@ -21,9 +22,11 @@ from fivefold.core.sources import Check, OnFail, Stream, lateness_of
 from fivefold.core.time import DAY, iso, moment, spell
 from fivefold.core.types import Type
 from fivefold.core.values import shown
-from fivefold.data.archive import archive_table
+from fivefold.data.archive import ARRIVED, archive_table
 from fivefold.data.payloads import decoder
 from fivefold.features.entity_keys import key_bytes
+from fivefold.features.kernel.arrays import Flags, Ints
+from fivefold.features.kernel.arrow import one_array
 from fivefold.features.kernel.rows import TIME_LIMIT
 from fivefold.ports.streams import Record
 from fivefold.workspace.events import NEVER, REPLAYED, Standing, id_key, id_stretch
@@ -71,7 +74,8 @@ class Taken(NamedTuple):
 Known = Callable[[Sequence[bytes]], Sequence[bool]]
 """Which of some keys the intake keeps already."""
 
-_Good = tuple[Record, tuple[Any, ...]]
+Event = tuple[Any, ...]
+"""The values of an event, in the order of its stream's columns."""
 
 
 class Intake:
@@ -91,21 +95,19 @@ class Intake:
 
     def take(self, records: Sequence[Record], standing: Standing, known: Known) -> Taken:
         """Decide on records that follow what the standing has read."""
+        # what can be is asked of all events at once: a worker has few microseconds for each
         letters: list[Letter] = []
-        good: list[_Good] = []
-        for record in records:
-            try:
-                good.append((record, self._read(record)))
-            except _Refused as e:
-                letters.append(_letter(record, e.reason, e.message, e.event_time))
-        good, late_letters, newest, out_of_order = self._in_time(good, standing.newest)
-        letters += late_letters
-        fresh, keep = self._fresh(good, known)
-        applied = [pair for pair, is_fresh in zip(good, fresh, strict=True) if is_fresh]
-        late = sum(is_late and is_fresh for is_late, is_fresh in zip(out_of_order, fresh, strict=True))
+        read, events = self._decoded(records, letters)
+        table = self._table(read, events)
+        time = one_array(table[self._stream.time]).cast(pa.int64()).fill_null(TIME_LIMIT).to_numpy()
+        at = one_array(table[ARRIVED]).cast(pa.int64()).to_numpy()
+        good = self._valid(read, events, table, time, at, letters)
+        good, newest, out_of_order = self._in_time(read, time, at, good, standing.newest, letters)
+        fresh, keep = self._fresh(read, events, time, good, known)
+        applied, late = int(fresh.sum()), int((fresh & out_of_order).sum())
         letters.sort(key=lambda letter: letter.offset)
         return Taken(
-            self._table(applied),
+            table if applied == len(read) else table.filter(pa.array(fresh)),
             letters,
             keep,
             msgspec.structs.replace(
@@ -113,10 +115,10 @@ class Intake:
                 applied=records[-1].offset if records else standing.applied,
                 newest=newest,
                 read=standing.read + len(records),
-                on_time=standing.on_time + len(applied) - late,
+                on_time=standing.on_time + applied - late,
                 late=standing.late + late,
                 dead=standing.dead + len(letters),
-                duplicate=standing.duplicate + len(good) - len(applied),
+                duplicate=standing.duplicate + int(good.sum()) - applied,
                 changes=standing.changes + 1,
             ),
         )
@@ -125,19 +127,53 @@ class Intake:
         """The first stretch of time of which ids are remembered, when the newest event is of a time."""
         return NEVER if newest == NEVER else (newest - self.lateness) // self.stretch - 1
 
-    def _read(self, record: Record) -> tuple[Any, ...]:
-        """The event of a record. Raises _Refused."""
-        try:
-            event = self._decode(record.value)
-        except Invalid as e:
-            raise _Refused(Reason.UNDECODABLE, e.message) from None
+    def _decoded(self, records: Sequence[Record], letters: list[Letter]) -> tuple[list[Record], list[Event]]:
+        """The records whose bytes are an event, and their events; letters for the others."""
+        decode = self._decode
+        read: list[Record] = []
+        events: list[Event] = []
+        for record in records:
+            try:
+                events.append(decode(record.value))
+            except Invalid as e:
+                letters.append(_letter(record, Reason.UNDECODABLE, e.message, None))
+            else:
+                read.append(record)
+        return read, events
+
+    def _valid(
+        self,
+        read: Sequence[Record],
+        events: Sequence[Event],
+        table: pa.Table,
+        time: Ints,
+        at: Ints,
+        letters: list[Letter],
+    ) -> Flags:
+        """Which events are as the stream wants them; letters for the others."""
+        good = np.ones(len(read), np.bool_)
+        suspect = (time <= -TIME_LIMIT) | (time >= TIME_LIMIT) | (time > at + AHEAD)
+        for place, limit in self._limits:
+            values = one_array(table.column(place))
+            sizes = values.fill_null(0).to_numpy()
+            suspect |= (sizes >= limit) | (sizes <= -limit)
+        for i in range(len(read)) if self._rules else np.flatnonzero(suspect).tolist():
+            try:
+                self._check(events[i], read[i].at)
+            except _Refused as e:
+                letters.append(_letter(read[i], e.reason, e.message, e.event_time))
+                good[i] = False
+        return good
+
+    def _check(self, event: Event, at: int) -> None:
+        """Raises _Refused, with what is wrong with an event that arrived at a time."""
         time = event[self._time]
         if time is None:
             raise _Refused(Reason.INVALID, f"the event has no {self._stream.time!r}, which is its time.")
         if not -TIME_LIMIT < time < TIME_LIMIT:
             raise _Refused(Reason.INVALID, f"the event's time is {time} µs (accepted: within ±2^62 µs).")
-        if time > record.at + AHEAD:
-            raise _Refused(Reason.IN_FUTURE, f"the event is of {moment(time)}, but arrived at {iso(record.at)}.", time)
+        if time > at + AHEAD:
+            raise _Refused(Reason.IN_FUTURE, f"the event is of {moment(time)}, but arrived at {iso(at)}.", time)
         for name, places, holds in self._rules:
             if holds(*[event[p] for p in places]) is False:
                 values = ", ".join(f"{list(self._stream.schema)[p]} = {shown(event[p])}" for p in places)
@@ -151,62 +187,61 @@ class Intake:
                     f"{column} = {shown(value)} is too large to be summed exactly (accepted: below {limit:g}).",
                     time,
                 )
-        return event
 
-    def _in_time(self, good: list[_Good], newest: int) -> tuple[list[_Good], list[Letter], int, list[bool]]:
-        """The events that are not too late, letters for the others, the newest time, and which came out of order."""
-        if not good:
-            return [], [], newest, []
-        time = np.array([event[self._time] for _, event in good], np.int64)
+    def _in_time(
+        self, read: Sequence[Record], time: Ints, at: Ints, good: Flags, newest: int, letters: list[Letter]
+    ) -> tuple[Flags, int, Flags]:
+        """Which good events are not too late, the newest time, and which came out of order; letters for the late."""
         # a time that its arrival has not reached yet says nothing of how far the stream is
-        seen = np.minimum(time, np.array([record.at for record, _ in good], np.int64))
+        seen = np.where(good, np.minimum(time, at), newest)
         before = np.maximum.accumulate(np.insert(seen, 0, newest))
-        too_late = (time < before[:-1] - self.lateness).tolist()
-        out_of_order = (time < before[:-1]).tolist()
-        letters = [
-            _letter(
-                record,
-                Reason.TOO_LATE,
-                f"the event is of {moment(event[self._time])}, and one of {moment(int(reached))} came before it; "
-                f"{spell(self.lateness)} late is allowed.",
-                event[self._time],
+        too_late = good & (time < before[:-1] - self.lateness)
+        for i in np.flatnonzero(too_late).tolist():
+            own = int(time[i])
+            message = (
+                f"the event is of {moment(own)}, and one of {moment(int(before[i]))} came before it; "
+                f"{spell(self.lateness)} late is allowed."
             )
-            for (record, event), late, reached in zip(good, too_late, before[:-1], strict=True)
-            if late
-        ]
-        kept = [pair for pair, late in zip(good, too_late, strict=True) if not late]
-        return kept, letters, int(before[-1]), [o for o, late in zip(out_of_order, too_late, strict=True) if not late]
+            letters.append(_letter(read[i], Reason.TOO_LATE, message, own))
+        return good & ~too_late, int(before[-1]), time < before[:-1]
 
-    def _fresh(self, good: Sequence[_Good], known: Known) -> tuple[list[bool], list[bytes]]:
-        """Which events were not there before, and the keys by which they are known from now on."""
-        if self._id is None and not any(record.headers for record, _ in good):
-            return [True] * len(good), []
-        asked = [self._names(record, event) for record, event in good]
-        flat = [key for own, others in asked for key in (*own, *others)]
-        found = dict(zip(flat, known(flat), strict=True)) if flat else {}
-        fresh, keep = [], dict[bytes, None]()
-        for own, others in asked:
-            there = any(found[key] or key in keep for key in (*own, *others))
-            fresh.append(not there)
-            if not there:
-                keep.update(dict.fromkeys(own))
-        return fresh, list(keep)
+    def _fresh(
+        self, read: Sequence[Record], events: Sequence[Event], time: Ints, good: Flags, known: Known
+    ) -> tuple[Flags, list[bytes]]:
+        """Which good events were not there before, and the keys by which they are known from now on."""
+        if self._id is None and not any(record.headers for record in read):
+            return good, []
+        places = np.flatnonzero(good).tolist()
+        stretches = (time[good] // self.stretch).tolist()
+        near = {s: [id_key(n, b"") for n in (s, s - 1, s + 1)] for s in set(stretches)}
+        own: list[tuple[bytes, ...]] = []
+        others: list[tuple[bytes, ...]] = []
+        for i, stretch in zip(places, stretches, strict=True):
+            mine = _replays(read[i]) if read[i].headers else ()
+            beside: tuple[bytes, ...] = ()
+            identity = None if self._id is None else events[i][self._id]
+            if identity is not None:
+                name = key_bytes([identity])
+                here, before, after = near[stretch]
+                mine, beside = (*mine, here + name), (before + name, after + name)
+            own.append(mine)
+            others.append(beside)
+        asked = [*chain.from_iterable(own), *chain.from_iterable(others)]
+        seen = set(compress(asked, known(asked)))
+        fresh, keep = good.copy(), list[bytes]()
+        for i, mine, beside in zip(places, own, others, strict=True):
+            if seen.isdisjoint(mine) and seen.isdisjoint(beside):
+                seen.update(mine)
+                keep += mine
+            else:
+                fresh[i] = False
+        return fresh, keep
 
-    def _names(self, record: Record, event: tuple[Any, ...]) -> tuple[list[bytes], list[bytes]]:
-        """The keys by which an event is known, and those by which the same id at a time near it would be."""
-        own = [REPLAYED + value[:64] for header, value in record.headers if header == REPLAY]
-        identity = None if self._id is None else event[self._id]
-        if identity is None:
-            return own, []
-        stretch, name = event[self._time] // self.stretch, key_bytes([identity])
-        return [*own, id_key(stretch, name)], [id_key(stretch - 1, name), id_key(stretch + 1, name)]
-
-    def _table(self, applied: Sequence[_Good]) -> pa.Table:
-        columns: list[Sequence[Any]] = (
-            list(zip(*[event for _, event in applied], strict=True)) if applied else [[] for _ in self._stream.schema]
-        )
-        columns.append([record.offset for record, _ in applied])
-        columns.append([record.at for record, _ in applied])
+    def _table(self, read: Sequence[Record], events: Sequence[Event]) -> pa.Table:
+        """All events, as the archive has them."""
+        columns: list[Sequence[Any]] = list(zip(*events, strict=True)) if events else [()] * len(self._stream.schema)
+        columns.append([record.offset for record in read])
+        columns.append([record.at for record in read])
         return archive_table(self._stream, columns)
 
 
@@ -214,6 +249,11 @@ class _Refused(Exception):
     def __init__(self, reason: Reason, message: str, event_time: int | None = None) -> None:
         super().__init__(message)
         self.reason, self.message, self.event_time = reason, message, event_time
+
+
+def _replays(record: Record) -> tuple[bytes, ...]:
+    """The keys of the dead letters that a record is, sent again."""
+    return tuple({REPLAYED + value[:64]: None for header, value in record.headers if header == REPLAY})
 
 
 def _letter(record: Record, reason: Reason, message: str, event_time: int | None) -> Letter:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import repeat
 from typing import NamedTuple
 
 import msgspec
@@ -36,10 +37,11 @@ from fivefold.workspace.events import (
     write_stored,
 )
 
-BATCH = 5_000
-"""Records that are read, and committed, at once."""
+BATCH = 20_000
+"""Records that are read, and committed, at once: when many wait, one flush of the disk serves this many."""
 
-_SWEEP = 2_000
+_SWEEP = 2 * BATCH
+"""So many old ids are forgotten at most in one commit: more than one can bring, so that they never pile up."""
 
 write_letter = msgspec.msgpack.Encoder().encode
 read_letter = msgspec.msgpack.Decoder(Letter).decode
@@ -178,7 +180,7 @@ class PartitionWorker:
         return events.filter(pc.greater(events[OFFSET], held))
 
     def _known(self, keys: Sequence[bytes]) -> list[bool]:
-        return [raw is not None for raw in self._store.get([(self._space, key) for key in keys])]
+        return [raw is not None for raw in self._store.get(list(zip(repeat(self._space), keys, strict=False)))]
 
     def _old_ids(self, oldest: int) -> list[bytes]:
         """Some ids of stretches of time that no event can be in any more."""

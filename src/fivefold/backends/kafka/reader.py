@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import threading
 import time
+from functools import partial
 from logging import Logger, LoggerAdapter
 from typing import Any
 
@@ -18,6 +19,8 @@ _AHEAD = {"queued.max.messages.kbytes": 16 << 10, "fetch.queue.backoff.ms": 20}
 LONGEST_CALL = 0.5
 # what the library gives at once, at most
 MOST_TAKEN = 1_000_000
+# the constructor of a named tuple is Python; this one is C
+_record = partial(tuple.__new__, Record)
 
 
 class OutOfRange(Exception):
@@ -96,7 +99,7 @@ class Reader:
                 at = message.timestamp()[1] * 1000
                 value, headers = message.value(), message.headers()
                 out.append(
-                    Record(message.offset(), value or b"", message.key(), _plain(headers) if headers else (), at)
+                    _record((message.offset(), value or b"", message.key(), _plain(headers) if headers else (), at))
                 )
             elif error.code() == KafkaError._PARTITION_EOF:
                 self._end = message.offset()

@@ -72,19 +72,19 @@ class _Batch:
         time = every.words[:, TIME]
         keys = (time, of) if layout.seq is None else (*seq_keys(layout, every), time, of)
         order = np.lexsort(keys)
-        self.of = of[order]
-        self.rows = layout.take(every, order)
-        self.is_new = order >= len(old)
+        self.of, self.time, self.is_new = of[order], time[order], order >= len(old)
+        # records are moved once, when it is known which are kept: of `last` it is few of many
+        self._every, self._order = every, order
 
     def split(self, horizon: int) -> tuple[list[tuple[int, bytes | None]], list[tuple[int, Rows, Rows, Rows]]]:
         """The new states of entities that are done; of the others `_slow`'s rows."""
         view, layout = self._view, self._view.layout
-        time = self.rows.words[:, TIME]
+        time = self.time
         late = time <= self.newest_tile[self.of]
         # what comes only now from before the end of what is merged: the stream may be behind the horizon
         early = self.is_new & (time < self.base_end[self.of])
         kept = self._kept(time, horizon) | late | early
-        rows, of, time = layout.take(self.rows, np.flatnonzero(kept)), self.of[kept], time[kept]
+        rows, of, time = layout.take(self._every, self._order[kept]), self.of[kept], time[kept]
         early, late = early[kept], late[kept]
         starts = np.searchsorted(of, np.arange(self.count + 1))
         slow = np.zeros(self.count, np.bool_)

@@ -8,8 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from fivefold.core.types import Type
-from fivefold.features.kernel.arrays import Flags, Ints
+from fivefold.features.kernel.arrays import Codes, Flags, Ints
 from fivefold.features.kernel.arrow import one_array
 from fivefold.features.kernel.columns import column, kind_of, times_and_flags
 from fivefold.features.kernel.keys import entities
@@ -43,14 +42,18 @@ def incoming(
         seen &= kept
     at = np.flatnonzero(seen)
     check_times(time[at], f"source {view.source.name!r}")
-    _, first, entity = np.unique(codes[at], return_index=True, return_inverse=True)
+    first, entity = _numbered(codes[at])
     values = [c.take(pa.array(at[first])).to_pylist() for c in columns]
     keys = [key_bytes(key) for key in zip(*values, strict=True)]
     seq = column(read(SEQ), kind_of(read(SEQ))).take(at) if view.layout.seq is not None else None
     made = [column(read(f"{VALUE}{n}"), kind).take(at) for n, (_, kind) in enumerate(view.layout.columns)]
-    return Incoming([k for k in keys if k is not None], entity.astype(np.int64), view.layout.made(time[at], seq, made))
+    return Incoming([k for k in keys if k is not None], entity, view.layout.made(time[at], seq, made))
 
 
-def seq_type(table: pa.Table) -> Type | None:
-    """The type of the seq column of a canonical table."""
-    return kind_of(one_array(table.column(SEQ))) if SEQ in table.column_names else None
+def _numbered(codes: Codes) -> tuple[Ints, Ints]:
+    """Where each code first appears, and for each code which of these it is; without sorting, for codes are small."""
+    count = int(codes.max(initial=-1)) + 1
+    first = np.full(count, -1, np.int64)
+    first[codes[::-1]] = np.arange(len(codes) - 1, -1, -1)
+    there = first >= 0
+    return first[there], (np.cumsum(there) - 1)[codes]
