@@ -43,6 +43,8 @@ bench: $(VENV)/.all ## every benchmark; each prints the ratio to its peer and to
 	$(BIN)/python benchmarks/features/lookup.py
 	$(BIN)/python benchmarks/first_hour/run.py
 	$(BIN)/python benchmarks/features/lookup.py
+	$(BIN)/python benchmarks/features/materialise.py
+	$(BIN)/python benchmarks/features/freshness.py
 	$(BIN)/python benchmarks/features/stream.py
 
 clean: ## remove what was made here
