@@ -17,6 +17,7 @@ from fivefold.mlops.materialise import materialise_views
 from fivefold.mlops.release import rollback
 from fivefold.realtime.endpoint import Live
 from fivefold.realtime.prediction_log import PredictionLog
+from fivefold.realtime.protocols.rows import batch_of
 from fivefold.workspace.served import champion
 
 
@@ -68,7 +69,7 @@ def test_what_is_scored_at_a_moment_is_what_is_answered_then_and_what_the_model_
         live = Live(w, w.project.get("endpoint", "returned"), store, log)
         table = pq.read_table(w.snapshot("baskets").files(w.places.tables)[0])
         rows = table.select(["customer_id", "amount", "items"]).to_pylist()
-        _, answers = live.answer(rows, 0, at)
+        answered = live.answer(batch_of(rows, live.signature.fields, at=at))
         with w.database() as connection:
             served = champion(w, "returned")
             full = frame(connection, served.model, table, "asked_at", served.schemas, served.scales, lambda n: (
@@ -78,7 +79,7 @@ def test_what_is_scored_at_a_moment_is_what_is_answered_then_and_what_the_model_
         store.close()
     baskets = table["basket"].to_pylist()
     assert len(scored) == 25
-    assert [scored[b] for b in baskets] == [a.prediction for a in answers] == loaded
+    assert [scored[b] for b in baskets] == answered.predictions == loaded
 
 
 @pytest.mark.parametrize("chunk_rows", [1, 7, 99, 100, 101])

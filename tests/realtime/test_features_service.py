@@ -18,9 +18,10 @@ from fivefold.core.project import collect
 from fivefold.core.sources import Stream
 from fivefold.core.types import Type
 from fivefold.realtime.feature_tables import written
-from fivefold.realtime.features import MOST_ROWS, FeatureService
+from fivefold.realtime.features import FeatureService
 from fivefold.realtime.features_grpc import NO_TIME, column, served
 from fivefold.realtime.features_http import FeatureRoutes
+from fivefold.realtime.protocols.bounds import MOST_ROWS
 from fivefold.realtime.protos import features_pb2 as pb
 from fivefold.realtime.protos.features_pb2_grpc import FeaturesStub
 from fivefold.realtime.push import Push

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fivefold.realtime.bodies import MOST_BYTES, MOST_ROWS
+from fivefold.realtime.protocols.bounds import MOST_BYTES, MOST_ROWS
 
 
 @pytest.fixture
@@ -143,7 +143,7 @@ def test_health_says_who_waits_and_what_is_wrong(shop: Any, untrained: Any) -> N
 def test_a_fault_of_ours_fails_one_request_and_says_nothing_of_the_inside(
     asker: Any, row: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    asker.live["returned"]._using.lookup.accept = None
+    asker.live["returned"]._using.lookup.vectors = None
     status, body = asker.ask(row)
     assert status == 500
     assert message(body) == "something is wrong here, not with the request. The server's log says what."

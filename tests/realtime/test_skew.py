@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import msgspec
@@ -18,6 +17,7 @@ from fivefold.mlops.train import train
 from fivefold.ports.online import MARK, Write
 from fivefold.realtime.endpoint import Live
 from fivefold.realtime.prediction_log import PredictionLog
+from fivefold.realtime.protocols.rows import batch_of
 from fivefold.realtime.skew import Skew, skew
 from fivefold.realtime.streaming import Streaming
 from fivefold.workspace import Workspace
@@ -44,8 +44,8 @@ def served(workspace: Workspace, at: int, count: int = 40) -> None:
     assert isinstance(endpoint, Endpoint)
     try:
         live = Live(workspace, endpoint, store, log)
-        _, answers = live.answer([{"who": f"c{n % 7}", "shop": n % 4} for n in range(count)], time.perf_counter_ns(), at)
-        assert all(a.error is None for a in answers)
+        rows = [{"who": f"c{n % 7}", "shop": n % 4} for n in range(count)]
+        assert not live.answer(batch_of(rows, live.signature.fields, at=at)).errors
     finally:
         log.close()
         store.close()

@@ -11,12 +11,16 @@ from fivefold.core.errors import FivefoldError, Invalid
 from fivefold.core.sources import rows_of
 from fivefold.features.lookup import Lookup, Vector
 from fivefold.ports.online import OnlineStore
+from fivefold.realtime.protocols.batch import Batch, Signature
 from fivefold.realtime.rules import Rules
 from fivefold.workspace.served import Served
 
 
 class Answered(NamedTuple):
-    """A row as it was taken, the features it was answered from, the prediction, and what was odd about it."""
+    """A row as it was taken, the features it was answered from, the prediction, and what was odd about it.
+
+    The prediction is a float64, or a list of one a class.
+    """
 
     row: dict[str, Any]
     vector: Vector
@@ -27,22 +31,39 @@ class Answered(NamedTuple):
 class Answering:
     """A version that answers; whatever is wrong with a row fails that row alone."""
 
-    def __init__(self, served: Served) -> None:
+    def __init__(self, endpoint: str, served: Served) -> None:
         self.served = served
         self.lookup = Lookup(served.model, served.schemas, served.scales, served.online_name)
-        self._classes = served.loaded.about.classes
         self._rules = _request_rules(served, self.lookup)
+        version, about = served.version, served.loaded.about
+        classes = None if about.classes is None else tuple(about.classes)
+        self.signature = Signature(
+            endpoint,
+            version.model,
+            version.number,
+            version.key,
+            self.lookup.fields,
+            about.task,
+            f"fivefold_{about.format}",
+            classes,
+        )
 
-    def answer(self, store: OnlineStore, rows: Sequence[Any], at: int) -> list[Answered | FivefoldError]:
+    def answer(self, store: OnlineStore, batch: Batch, at: int) -> list[Answered | FivefoldError]:
         """An answer or an error for each row, in order, from features as of `at` (microseconds UTC).
 
         Raises Unavailable when the store does not answer, Invalid when it does not answer for that moment any more.
         """
-        out: list[Answered | FivefoldError | None] = [None] * len(rows)
+        out: list[Answered | FivefoldError | None] = [None] * batch.size
         taken: list[tuple[int, dict[str, Any], list[str]]] = []
-        for i, given in enumerate(rows):
+        # a batch may have been read just before another version came, which takes other fields
+        checked = batch.fields is self.lookup.fields or batch.fields == self.lookup.fields
+        for i, row in enumerate(batch.rows()):
+            if i in batch.refused:
+                out[i] = batch.refused[i]
+                continue
             try:
-                row = self.lookup.accept(given)
+                if not checked:
+                    row = self.lookup.accept(row)
                 taken.append((i, row, self._rules.warnings(row)))
             except FivefoldError as e:
                 out[i] = e
@@ -73,14 +94,11 @@ class Answering:
         encoding, predictor = self.served.loaded.encoding, self.served.loaded.predictor
         try:
             rows = [encoding.row(v.values) for v in vectors]
-            found = predictor.predict(rows[0] if len(rows) == 1 else np.concatenate(rows)).tolist()
+            return list(predictor.predict(rows[0] if len(rows) == 1 else np.concatenate(rows)).tolist())
         except Exception as e:  # a model may raise anything; what it was asked together is asked one by one
             if len(vectors) == 1:
                 return [e if isinstance(e, FivefoldError) else Invalid(f"the model failed on this row: {e}.")]
             return [self._predict([v])[0] for v in vectors]
-        if self._classes is None:
-            return list(found)
-        return [dict(zip(self._classes, row, strict=True)) for row in found]
 
 
 def _request_rules(served: Served, lookup: Lookup) -> Rules:

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, NamedTuple
-
-import msgspec
+from typing import Any
 
 from fivefold.core.errors import Conflict, FivefoldError, Invalid, NotFound, Unavailable, Unsupported
 from fivefold.features.fields import shown
-from fivefold.realtime.features import MOST_ROWS
+from fivefold.realtime.protocols.bounds import MOST_BYTES, Expired, TooLarge
 
-MOST_BYTES = 8 << 20
 BODY_SECONDS = 10.0
 """How long a request may take to send its body."""
 
@@ -21,10 +18,7 @@ CLOSE = (b"connection", b"close")
 Receive = Callable[[], Awaitable[Mapping[str, Any]]]
 
 JSON = b"application/json"
-_STATUS = {Invalid: 400, NotFound: 404, Conflict: 409, Unavailable: 503, Unsupported: 501}
-
-_decode = msgspec.json.Decoder().decode
-_SEND = 'Send {"field": value, …} or {"rows": [{…}, …]}.'
+_STATUS = {TooLarge: 413, Expired: 504, Invalid: 400, NotFound: 404, Conflict: 409, Unavailable: 503, Unsupported: 501}
 
 
 class Reply(Exception):
@@ -35,14 +29,6 @@ class Reply(Exception):
     ) -> None:
         super().__init__(message)
         self.status, self.message, self.hint, self.headers = status, message, hint, headers
-
-
-class Response(NamedTuple):
-    """What is sent back."""
-
-    status: int
-    body: bytes
-    kind: bytes = JSON
 
 
 def refusal(error: FivefoldError) -> Reply:
@@ -88,21 +74,3 @@ async def _received(receive: Receive) -> bytes:
             raise Reply(413, f"the body has more than {MOST_BYTES} bytes.", "Send fewer rows at once.", (CLOSE,))
         if not message.get("more_body"):
             return b"".join(pieces)
-
-
-def read_rows(body: bytes) -> tuple[list[Any], bool]:
-    """The rows of a request, and whether it is a single one. Of a key that is there twice the last value counts.
-
-    Raises Reply for what is no JSON, is no object, or has too many rows.
-    """
-    try:
-        given = _decode(body)
-    except (ValueError, RecursionError) as e:
-        raise Reply(400, f"the body is not JSON: {e}.", _SEND) from None
-    if isinstance(given, dict) and set(given) == {"rows"} and isinstance(given["rows"], list):
-        if not 0 < len(given["rows"]) <= MOST_ROWS:
-            raise Reply(400, f"rows holds {len(given['rows'])} rows (accepted: 1 to {MOST_ROWS}).")
-        return given["rows"], False
-    if not isinstance(given, dict):
-        raise Reply(400, f"the body is {shown(given)}, not an object.", _SEND)
-    return [given], True

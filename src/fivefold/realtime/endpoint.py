@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Mapping
 from typing import Any
-
-import msgspec
 
 from fivefold.core.errors import FivefoldError, Invalid, NotFound, Unavailable
 from fivefold.core.time import moment
@@ -16,8 +13,11 @@ from fivefold.core.uses import Endpoint
 from fivefold.features.lookup import Vector
 from fivefold.features.state.mark import mark_of
 from fivefold.ports.online import OnlineStore
-from fivefold.realtime.answering import Answering
+from fivefold.realtime.answering import Answered, Answering
 from fivefold.realtime.prediction_log import PredictionLog
+from fivefold.realtime.protocols.batch import Batch, Outcome, Signature
+from fivefold.realtime.protocols.bounds import Expired
+from fivefold.realtime.protocols.oip_about import Counts
 from fivefold.workspace import Workspace
 from fivefold.workspace.predictions import Prediction
 from fivefold.workspace.served import CHAMPION, Served, champion
@@ -27,25 +27,6 @@ POLL_SECONDS = 0.5
 
 AGAIN_SECONDS = 5.0
 """How long a champion that could not be loaded is left alone before it is tried again."""
-
-
-class Feature(msgspec.Struct, frozen=True):
-    """A feature as it was used: `event_time` is ISO 8601, null for what came with the request or was derived."""
-
-    value: Any
-    status: str
-    event_time: str | None = None
-
-
-class Answer(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The answer to one row: a prediction, or an error that concerns this row alone."""
-
-    id: str = ""
-    prediction: Any = None
-    features: dict[str, Feature] | None = None
-    as_of: str | None = None
-    warnings: list[str] | None = None
-    error: dict[str, str] | None = None
 
 
 class Live:
@@ -69,12 +50,18 @@ class Live:
         self._failed: tuple[int, float] | None = None
         self.trouble: FivefoldError | None = None
         """Why the champion is not the version that answers, None when it is."""
+        self.counts = Counts()
         self.refresh()
 
     @property
     def served(self) -> Served | None:
         """The version that answers now, None before the first promotion."""
         return self._using.served if self._using else None
+
+    @property
+    def signature(self) -> Signature:
+        """What it takes and gives now. Raises Unavailable when there is no champion to answer."""
+        return self._in_use().signature
 
     @property
     def fields(self) -> Mapping[str, str]:
@@ -94,7 +81,7 @@ class Live:
         if self._using is None:
             return {}
         moments = self._using.lookup.materialised(self._store)
-        return {view: None if at is None else _iso(at) for view, at in moments.items()}
+        return {view: None if at is None else moment(at) for view, at in moments.items()}
 
     def refresh(self) -> None:
         """Change to the champion if it is another one; a champion that cannot be loaded leaves the old one in use."""
@@ -104,7 +91,7 @@ class Live:
             if held is None or (self._using is not None and self._using.served.version.number == held):
                 self.trouble = None
             elif self._failed is None or self._failed[0] != held or time.monotonic() > self._failed[1]:
-                self._using = self._ready(Answering(champion(self._workspace, self._model)))
+                self._using = self._ready(Answering(self.name, champion(self._workspace, self._model)))
                 self.trouble = self._failed = None
         except FivefoldError as e:
             self._note(e, held)
@@ -129,41 +116,70 @@ class Live:
         self.trouble = trouble
         self._failed = None if held is None else (held, time.monotonic() + AGAIN_SECONDS)
 
-    def answer(self, rows: Sequence[Any], started: int, at: int | None = None) -> tuple[Served, list[Answer]]:
-        """Answer rows, in order; a bad row fails alone. `started` is when the request came (perf_counter_ns).
+    def answer(self, batch: Batch) -> Outcome:
+        """Answer the rows of a batch, in order; a bad row fails alone.
 
-        Features are as of `at` (microseconds UTC), else of the fixed moment that is served for, else of now. Raises
-        Invalid for a moment before what the store answers for, Unavailable when there is no champion to answer, or
-        the store of features does not answer.
+        Features are as of the moment that the batch asks for, else of the fixed moment that is served for, else of now.
+        Raises Invalid for a moment before what the store answers for, NotFound for a version that does not answer,
+        Expired when the batch's time is over, Unavailable when there is no champion to answer, or the store of features
+        does not answer.
         """
-        using = self._using
-        if using is None:
-            what = self.trouble or Unavailable(f"the model of the endpoint {self.name!r} has no champion yet.")
-            raise Unavailable(what.message, hint=what.hint or f"Run `fivefold train {self._model}`.")
+        using = self._in_use()
+        using.signature.require_version(batch.version)
+        if batch.deadline is not None and time.perf_counter_ns() >= batch.deadline:
+            self._count(batch, failed=True)
+            raise Expired("the time that the request was given was over before it was answered.", hint="Give it more.")
+        at = batch.at
         if at is None:
             at = self._workspace.clock() if self._at is None else self._at
-        return using.served, [
-            Answer(error={"message": found.message, "hint": found.hint})
-            if isinstance(found, FivefoldError)
-            else self._finish(using, *found, at, started)
-            for found in using.answer(self._store, rows, at)
-        ]
+        out = Outcome(using.signature, at, using.lookup.names, [], {}, [], [], [])
+        try:
+            answered = using.answer(self._store, batch, at)
+        except FivefoldError:
+            self._count(batch, failed=True)
+            raise
+        for i, found in enumerate(answered):
+            if isinstance(found, FivefoldError):
+                out.errors[i] = found
+                self._add(out, None, None, [], "")
+            else:
+                self._add(out, found.prediction, found.vector, found.warnings, self._logged(using, found, at, batch))
+        self._count(batch, failed=len(out.errors) == batch.size)
+        return out
 
-    def _finish(
-        self,
-        using: Answering,
-        row: dict[str, Any],
-        vector: Vector,
-        found: Any,
-        warnings: list[str],
-        at: int,
-        started: int,
-    ) -> Answer:
+    def _in_use(self) -> Answering:
+        if self._using is None:
+            what = self.trouble or Unavailable(f"the model of the endpoint {self.name!r} has no champion yet.")
+            raise Unavailable(what.message, hint=what.hint or f"Run `fivefold train {self._model}`.")
+        return self._using
+
+    @staticmethod
+    def _add(out: Outcome, prediction: Any, vector: Vector | None, warnings: list[str], id: str) -> None:
+        out.predictions.append(prediction)
+        out.features.append(vector)
+        out.warnings.append(warnings)
+        out.ids.append(id)
+
+    def _count(self, batch: Batch, failed: bool) -> None:
+        took = time.perf_counter_ns() - batch.started
+        counts = self.counts
+        if failed:
+            counts.failed += 1
+            counts.failed_nanoseconds += took
+        else:
+            counts.answered += 1
+            counts.rows += batch.size
+            counts.nanoseconds += took
+            counts.last_milliseconds = self._workspace.clock() // 1000
+
+    def _logged(self, using: Answering, found: Answered, at: int, batch: Batch) -> str:
+        """The identifier of an answer, which is on its way to the log."""
         now = self._workspace.clock()
         made = prediction_id(now)
         version, names = using.served.version, using.lookup.names
-        values, times, statuses, seen = vector
-        took = (time.perf_counter_ns() - started) // 1000
+        row, (values, times, statuses, seen), prediction, _ = found
+        said = using.signature.said(prediction)
+        took = (time.perf_counter_ns() - batch.started) // 1000
         self._log.put(
             lambda: Prediction(
                 made,
@@ -176,18 +192,11 @@ class Live:
                 dict(zip(names, zip(values, times, statuses, strict=True), strict=True)),
                 at,
                 seen,
-                found,
+                said,
                 took,
             )
         )
-        features = {
-            n: Feature(v, s, None if t is None else _iso(t))
-            for n, v, t, s in zip(names, values, times, statuses, strict=True)
-        }
-        return Answer(made, found, features, _iso(at), warnings or None)
-
-
-_iso = lru_cache(4096)(moment)
+        return made
 
 
 def prediction_id(now: int) -> str:

@@ -9,7 +9,8 @@ import pyarrow as pa
 from fivefold.core.errors import Invalid
 from fivefold.core.time import moment
 from fivefold.core.types import Type
-from fivefold.realtime.features import MOST_ROWS, Found
+from fivefold.realtime.features import Found
+from fivefold.realtime.protocols.bounds import MOST_ROWS
 
 ARROW_STREAM = b"application/vnd.apache.arrow.stream"
 

@@ -14,12 +14,12 @@ from fivefold.core.learning import Model
 from fivefold.core.types import Schema, Type
 from fivefold.features.lookup import Lookup, Seen
 from fivefold.ports.online import OnlineStore
+from fivefold.realtime.protocols.bounds import MOST_ROWS
 from fivefold.workspace import Workspace
 from fivefold.workspace.applied import require_applied
 from fivefold.workspace.served import online_name
 
 MOST_FEATURES = 1000
-MOST_ROWS = 10_000
 MOST_VALUES = 1_000_000
 """Features times rows of one request."""
 

@@ -15,9 +15,9 @@ from fivefold.core.errors import Conflict, FivefoldError, Invalid, NotFound, Una
 from fivefold.core.types import Type
 from fivefold.features.fields import shown
 from fivefold.features.lookup import ABSENT, EXPIRED, NULL, PRESENT
-from fivefold.realtime.bodies import MOST_BYTES
 from fivefold.realtime.feature_tables import found_table, rows_of_stream, written
-from fivefold.realtime.features import MOST_ROWS, FeatureService
+from fivefold.realtime.features import FeatureService
+from fivefold.realtime.protocols.bounds import MOST_BYTES, MOST_ROWS
 from fivefold.realtime.protos import features_pb2 as pb
 from fivefold.realtime.protos import features_pb2_grpc as services
 from fivefold.realtime.push import Push

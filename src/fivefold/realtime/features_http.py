@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn, TypeVar
 
 import msgspec
@@ -13,13 +13,14 @@ from fivefold.core.time import moment
 from fivefold.core.types import Type
 from fivefold.features.fields import accepted, shown
 from fivefold.features.lookup import ABSENT, EXPIRED, NULL, PRESENT
-from fivefold.realtime.bodies import Receive, Reply, Response, read_body, refusal, require_json
+from fivefold.realtime.bodies import Reply, refusal, require_json
 from fivefold.realtime.feature_tables import ARROW_STREAM, found_table, written
-from fivefold.realtime.features import MOST_ROWS, FeatureService, Found
+from fivefold.realtime.features import FeatureService, Found
+from fivefold.realtime.protocols.bounds import MOST_ROWS
 from fivefold.realtime.push import Push
+from fivefold.realtime.routes import Permission, Request, Response, Route
 
 T = TypeVar("T")
-Route = Callable[[Mapping[bytes, bytes], Receive, float], Awaitable[Response]]
 
 FEAST_STATUS = {PRESENT: "PRESENT", NULL: "NULL_VALUE", ABSENT: "NOT_FOUND", EXPIRED: "OUTSIDE_MAX_AGE"}
 _NO_TIME = "1970-01-01T00:00:00Z"
@@ -66,21 +67,20 @@ class FeatureRoutes:
     def __init__(self, features: FeatureService, push: Push) -> None:
         self._features = features
         self._push = push
-        self._routes: dict[str, Route] = {
-            "/features/get": self._on_get,
-            "/get-online-features": self._on_feast_get,
-            "/push": self._on_feast_push,
-        }
 
-    def find(self, path: str) -> Route | None:
-        """What answers a path, if this does."""
-        if path.startswith("/streams/"):
-            return self._on_events(path.removeprefix("/streams/"))
-        return self._routes.get(path)
+    @property
+    def routes(self) -> list[Route]:
+        """What is answered here."""
+        return [
+            Route("POST", "/features/get", self._on_get, Permission.READ),
+            Route("POST", "/get-online-features", self._on_feast_get, Permission.READ),
+            Route("POST", "/push", self._on_feast_push, Permission.OPERATE),
+            Route("POST", "/streams/{stream}", self._on_events, Permission.OPERATE),
+        ]
 
-    async def _on_get(self, headers: Mapping[bytes, bytes], receive: Receive, seconds: float) -> Response:
-        require_json(headers)
-        asked = _decoded(_get, await read_body(headers, receive, seconds))
+    async def _on_get(self, request: Request) -> Response:
+        require_json(request.headers)
+        asked = _decoded(_get, await request.body())
         try:
             at = accepted({"at": asked.at}, {"at": Type.TIMESTAMP})["at"]
             found = self._features.get(
@@ -88,13 +88,13 @@ class FeatureRoutes:
             )
         except FivefoldError as e:
             raise refusal(e) from None
-        if ARROW_STREAM in headers.get(b"accept", b""):
+        if ARROW_STREAM in request.headers.get(b"accept", b""):
             return Response(200, written(found_table(found)), ARROW_STREAM)
         return Response(200, _encode(_columnar(found)))
 
-    async def _on_feast_get(self, headers: Mapping[bytes, bytes], receive: Receive, seconds: float) -> Response:
-        require_json(headers, b"")  # Feast's own client says nothing of the kind
-        asked = _decoded(_feast_get, await read_body(headers, receive, seconds))
+    async def _on_feast_get(self, request: Request) -> Response:
+        require_json(request.headers, b"")  # Feast's own client says nothing of the kind
+        asked = _decoded(_feast_get, await request.body())
         try:
             lookup = self._features.lookup([_own_name(n) for n in asked.features or []], asked.feature_service)
             names = {n: _feast_name(n, asked.full_feature_names) for n in lookup.names}
@@ -121,13 +121,11 @@ class FeatureRoutes:
                 found.types.values(), found.values, found.statuses, found.event_times, strict=True
             )
         ]
-        return Response(
-            200, _encode({"metadata": {"feature_names": [*keys, *names.values()]}, "results": results})
-        )
+        return Response(200, _encode({"metadata": {"feature_names": [*keys, *names.values()]}, "results": results}))
 
-    async def _on_feast_push(self, headers: Mapping[bytes, bytes], receive: Receive, seconds: float) -> Response:
-        require_json(headers, b"")
-        asked = _decoded(_feast_push, await read_body(headers, receive, seconds))
+    async def _on_feast_push(self, request: Request) -> Response:
+        require_json(request.headers, b"")
+        asked = _decoded(_feast_push, await request.body())
         try:
             if asked.to not in _FEAST_TO:
                 raise Unsupported(
@@ -140,19 +138,16 @@ class FeatureRoutes:
             raise refusal(e) from None
         return Response(200, b"null")
 
-    def _on_events(self, stream: str) -> Route:
-        async def answer(headers: Mapping[bytes, bytes], receive: Receive, seconds: float) -> Response:
-            require_json(headers)
-            rows = _decoded(_events, await read_body(headers, receive, seconds))
-            _check_count(len(rows), "events were sent")
-            try:
-                # a broker may take its time; other requests are answered meanwhile
-                pushed = await asyncio.to_thread(self._push.push, stream, rows)
-            except FivefoldError as e:
-                raise refusal(e) from None
-            return Response(200, _encode({"accepted": sum(p.accepted for p in pushed), "rows": pushed}))
-
-        return answer
+    async def _on_events(self, request: Request) -> Response:
+        require_json(request.headers)
+        rows = _decoded(_events, await request.body())
+        _check_count(len(rows), "events were sent")
+        try:
+            # a broker may take its time; other requests are answered meanwhile
+            pushed = await asyncio.to_thread(self._push.push, request.params["stream"], rows)
+        except FivefoldError as e:
+            raise refusal(e) from None
+        return Response(200, _encode({"accepted": sum(p.accepted for p in pushed), "rows": pushed}))
 
 
 def _decoded(decoder: msgspec.json.Decoder[T], body: bytes) -> T:

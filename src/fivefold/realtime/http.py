@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 import traceback
 from collections.abc import Awaitable, Callable, Mapping
@@ -11,22 +12,33 @@ import msgspec
 
 from fivefold.core.errors import FivefoldError
 from fivefold.features.fields import shown
-from fivefold.realtime.bodies import BODY_SECONDS, CLOSE, Receive, Reply, Response
+from fivefold.realtime.bodies import BODY_SECONDS, CLOSE, Receive, Reply, refusal
 from fivefold.realtime.endpoint import Live
 from fivefold.realtime.features_http import FeatureRoutes
-from fivefold.realtime.predict_http import predict
+from fivefold.realtime.health_http import HealthRoutes
+from fivefold.realtime.mlflow_http import MlflowRoutes
+from fivefold.realtime.oip_http import OipRoutes
+from fivefold.realtime.predict_http import PredictRoutes
 from fivefold.realtime.prediction_log import PredictionLog
+from fivefold.realtime.predictor import Predict, predict
+from fivefold.realtime.routes import Header, Request, Response, Routes, Streamed
+from fivefold.realtime.tfserving_http import TfServingRoutes
 
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
-
 _encode = msgspec.json.Encoder().encode
+_TEXTS = ("/v2", "/v1/")
+_MLFLOW = ("/invocations", "/endpoints/", "/api/2.0/", "/ping", "/version")
+_MLFLOW_CODES = {400: "BAD_REQUEST", 404: "RESOURCE_DOES_NOT_EXIST", 503: "TEMPORARILY_UNAVAILABLE"}
 
 
 class App:
-    """The ASGI application over live endpoints; `hosts` are the Host names it answers to."""
+    """The ASGI application over live endpoints; `hosts` are the Host names it answers to.
+
+    `predict` answers a batch for an endpoint, whatever format it came in.
+    """
 
     def __init__(
         self,
@@ -36,12 +48,21 @@ class App:
         hosts: tuple[str, ...] = LOOPBACK,
         body_seconds: float = BODY_SECONDS,
         features: FeatureRoutes | None = None,
+        predict: Predict = predict,
     ) -> None:
-        self._endpoints = endpoints
-        self._log = log
         self._hosts = hosts
         self._body_seconds = body_seconds
-        self._features = features
+        health = HealthRoutes(endpoints, log, lambda: self.draining)
+        self.routes = Routes(
+            [
+                *health.routes,
+                *PredictRoutes(endpoints, predict).routes,
+                *OipRoutes(endpoints, predict).routes,
+                *TfServingRoutes(endpoints, predict).routes,
+                *MlflowRoutes(endpoints, predict).routes,
+                *(features.routes if features is not None else []),
+            ]
+        )
         self.draining = False
         """Set when it was told to stop: it is not ready any more, and connections close with their next answer."""
 
@@ -51,32 +72,24 @@ class App:
             return
         if scope["type"] != "http":
             return
-        headers: tuple[tuple[bytes, bytes], ...] = ()
         try:
             response = await self._respond(scope, receive)
         except Reply as e:
-            response, headers = Response(e.status, _error(e.message, e.hint)), e.headers
+            response = _told(scope["path"], e)
+        except FivefoldError as e:
+            response = _told(scope["path"], refusal(e))
         except Exception:  # the edge of the process: one request may fail, the others go on
-            traceback.print_exc(file=sys.stderr)
-            fault = _error("something is wrong here, not with the request.", "The server's log says what.")
-            response = Response(500, fault)
-        if self.draining:
-            headers = (*headers, CLOSE)
-        await send(
-            {
-                "type": "http.response.start",
-                "status": response.status,
-                "headers": [
-                    (b"content-type", response.kind),
-                    (b"content-length", str(len(response.body)).encode()),
-                    (b"x-content-type-options", b"nosniff"),
-                    *headers,
-                ],
-            }
-        )
-        await send({"type": "http.response.body", "body": response.body})
+            response = _told(scope["path"], _fault())
+        last = (CLOSE,) if self.draining else ()
+        if isinstance(response, Streamed):
+            await _stream(response, last, receive, send)
+            return
+        status, body, kind, headers = response
+        length = (b"content-length", str(len(body)).encode())
+        await _start(send, status, kind, (length, *headers, *last))
+        await send({"type": "http.response.body", "body": body})
 
-    async def _respond(self, scope: Mapping[str, Any], receive: Receive) -> Response:
+    async def _respond(self, scope: Mapping[str, Any], receive: Receive) -> Response | Streamed:
         headers = dict(scope["headers"])
         host = headers.get(b"host", b"").decode("latin-1")
         # a page of another site could reach a local server under a name of its own (DNS rebinding)
@@ -85,37 +98,42 @@ class App:
         origin = headers.get(b"origin", b"").decode("latin-1")
         if origin and _hostname(origin.partition("://")[2]) not in self._hosts:
             raise Reply(403, f"this server does not answer to pages of {shown(origin)}.")
-        path, method = scope["path"], scope["method"]
-        if path in ("/health", "/v2/health/live", "/v2/health/ready"):
-            _allow(method, "GET", "HEAD")
-            return self._health(path)
-        if path == "/":
-            _allow(method, "GET", "HEAD")
-            return Response(200, _encode({"endpoints": {n: _about(e) for n, e in self._endpoints.items()}}))
-        if path.startswith("/predict/"):
-            _allow(method, "POST")
-            name = path.removeprefix("/predict/")
-            query = scope.get("query_string", b"")
-            return await predict(self._endpoints, name, query, headers, receive, self._body_seconds)
-        if self._features is not None and (route := self._features.find(path)) is not None:
-            _allow(method, "POST")
-            return await route(headers, receive, self._body_seconds)
-        raise Reply(404, f"there is nothing at {shown(path)}.", "Ask POST /predict/ENDPOINT, GET / or GET /health.")
+        path = scope["path"]
+        found = self.routes.find(scope["method"], path)
+        if found is None:
+            raise Reply(404, f"there is nothing at {shown(path)}.", "Ask POST /predict/ENDPOINT, GET / or GET /health.")
+        route, params = found
+        query = scope.get("query_string", b"")
+        return await route.handler(Request(params, query, headers, receive, self._body_seconds))
 
-    def _health(self, path: str) -> Response:
-        if path != "/v2/health/ready":
-            return Response(200, _encode({"live": True}))
-        waiting = [n for n, e in self._endpoints.items() if e.served is None]
-        ready = not waiting and not self.draining
-        about = {
-            "ready": ready,
-            "draining": self.draining,
-            "waiting_for_a_champion": waiting,
-            "trouble": {n: str(e.trouble) for n, e in self._endpoints.items() if e.trouble},
-            "predictions_not_logged": self._log.dropped,
-            "log_trouble": self._log.failed or None,
-        }
-        return Response(200 if ready else 503, _encode(about))
+
+async def _start(send: Send, status: int, kind: bytes, headers: tuple[Header, ...]) -> None:
+    fixed = ((b"content-type", kind), (b"x-content-type-options", b"nosniff"))
+    await send({"type": "http.response.start", "status": status, "headers": [*fixed, *headers]})
+
+
+async def _stream(response: Streamed, headers: tuple[Header, ...], receive: Receive, send: Send) -> None:
+    """Send pieces as they come, until there are no more or the client is gone."""
+    await _start(send, 200, response.kind, ((b"cache-control", b"no-store"), *headers))
+    gone = asyncio.ensure_future(_gone(receive))
+    try:
+        async for piece in response.pieces:
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+            # others are answered between pieces, and a client that left is noticed
+            await asyncio.sleep(0)
+            if gone.done():
+                return
+    except Exception:  # the edge of the process: a stream that breaks off has no end, which its reader sees
+        traceback.print_exc(file=sys.stderr)
+        raise
+    finally:
+        gone.cancel()
+    await send({"type": "http.response.body", "body": b""})
+
+
+async def _gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 async def _lifespan(receive: Receive, send: Send) -> None:
@@ -128,33 +146,21 @@ async def _lifespan(receive: Receive, send: Send) -> None:
             return
 
 
-def _allow(method: str, *methods: str) -> None:
-    if method not in methods:
-        raise Reply(
-            405,
-            f"{method} is not accepted here.",
-            f"Use {' or '.join(methods)}.",
-            ((b"allow", ", ".join(methods).encode()),),
-        )
+def _fault() -> Reply:
+    traceback.print_exc(file=sys.stderr)
+    return Reply(500, "something is wrong here, not with the request.", "The server's log says what.")
+
+
+def _told(path: str, reply: Reply) -> Response:
+    """An error as the clients of a path read it."""
+    text = f"{reply.message} {reply.hint}".strip()
+    body: dict[str, Any] = {"error": {"message": reply.message, "hint": reply.hint}}
+    if path.startswith(_TEXTS):
+        body = {"error": text}
+    elif path.startswith(_MLFLOW):
+        body = {"error_code": _MLFLOW_CODES.get(reply.status, "INTERNAL_ERROR"), "message": text}
+    return Response(reply.status, _encode(body), headers=reply.headers)
 
 
 def _hostname(host: str) -> str:
     return host[: host.index("]") + 1] if host.startswith("[") and "]" in host else host.split(":")[0].lower()
-
-
-def _error(message: str, hint: str) -> bytes:
-    return _encode({"error": {"message": message, "hint": hint}})
-
-
-def _about(live: Live) -> dict[str, Any]:
-    version = live.served.version if live.served else None
-    try:
-        materialised = live.materialised()
-    except FivefoldError as e:
-        raise Reply(503, e.message, e.hint) from None
-    return {
-        "model": version.model if version else None,
-        "version": version.number if version else None,
-        "fields": live.fields,
-        "materialized": materialised,
-    }

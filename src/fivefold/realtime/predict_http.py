@@ -1,71 +1,60 @@
-"""`POST /predict/ENDPOINT`: rows in, a prediction or an error for each out."""
+"""`POST /predict/ENDPOINT`: rows in, a prediction or an error for each out, all at once or as events."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from urllib.parse import parse_qsl
+from collections.abc import AsyncIterator, Mapping
 
-import msgspec
-
-from fivefold.core.errors import FivefoldError, Invalid, NotFound
-from fivefold.core.time import instant
-from fivefold.features.fields import shown
-from fivefold.realtime.bodies import Receive, Reply, Response, read_body, read_rows, refusal, require_json
-from fivefold.realtime.endpoint import Answer, Live
-
-
-class Answers(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a request gets: the model version, and one answer a row."""
-
-    model: str
-    version: int
-    key: str
-    rows: list[Answer]
+from fivefold.core.errors import FivefoldError
+from fivefold.realtime.bodies import require_json
+from fivefold.realtime.endpoint import Live
+from fivefold.realtime.named import named
+from fivefold.realtime.predictor import Predict
+from fivefold.realtime.protocols import events, own
+from fivefold.realtime.protocols.batch import Batch, Outcome
+from fivefold.realtime.routes import Permission, Request, Response, Route, Streamed
 
 
-_encode = msgspec.json.Encoder().encode
+class PredictRoutes:
+    """Our own JSON, whole or as server-sent events."""
 
+    def __init__(self, endpoints: Mapping[str, Live], predict: Predict) -> None:
+        self._endpoints = endpoints
+        self._predict = predict
 
-async def predict(
-    endpoints: Mapping[str, Live],
-    name: str,
-    query: bytes,
-    headers: Mapping[bytes, bytes],
-    receive: Receive,
-    body_seconds: float,
-) -> Response:
-    """Answer a request for one endpoint."""
-    started = time.perf_counter_ns()
-    live = endpoints.get(name)
-    if live is None:
-        raise refusal(NotFound.named("endpoint", name[:80], endpoints))
-    require_json(headers)
-    at = _asked_moment(query)
-    rows, alone = read_rows(await read_body(headers, receive, body_seconds))
-    try:
-        served, answers = live.answer(rows, started, at)
-    except Invalid as e:
-        raise refusal(e) from None
-    except FivefoldError as e:
-        raise Reply(503, e.message, e.hint) from None
-    if alone and answers[0].error is not None:
-        raise Reply(400, answers[0].error["message"], answers[0].error["hint"])
-    version = served.version
-    return Response(200, _encode(Answers(version.model, version.number, version.key, answers)))
+    @property
+    def routes(self) -> list[Route]:
+        """What is answered here."""
+        return [Route("POST", "/predict/{endpoint}", self._on_predict, Permission.PREDICT)]
 
+    async def _on_predict(self, request: Request) -> Response | Streamed:
+        started = time.perf_counter_ns()
+        live = named(self._endpoints, request.params["endpoint"])
+        require_json(request.headers)
+        signature = live.signature
+        batch, alone = own.decode(request.query, await request.body(), signature, started)
+        if events.EVENT_STREAM in request.headers.get(b"accept", b""):
+            return await self._events(live, batch)
+        outcome = await self._predict(live, batch)
+        if alone and outcome.errors:
+            raise outcome.errors[0]
+        return Response(200, own.encode(outcome))
 
-def _asked_moment(query: bytes) -> int | None:
-    """The moment that `?at=` asks for. Raises Reply for anything else in a query, and for what is no moment."""
-    asked = parse_qsl(query.decode("latin-1"), keep_blank_values=True)
-    if not asked:
-        return None
-    (name, text), *more = asked
-    if name != "at" or more:
-        raise Reply(400, f"the query is {shown(query.decode('latin-1'))} (accepted: at=MOMENT, once).")
-    try:
-        return instant(text, "at")
-    except (Invalid, OverflowError):
-        raise Reply(
-            400, f"at={shown(text)} is not a moment.", "Write ISO 8601, for instance 2013-11-01T06:30:00Z."
-        ) from None
+    async def _events(self, live: Live, batch: Batch) -> Streamed:
+        # what fails all rows is said with a status, before anything is streamed; later pieces keep its moment
+        first = await self._predict(live, batch.piece(0, events.ROWS_AT_ONCE))
+        batch.at = first.as_of
+        return Streamed(self._pieces(live, batch, first), events.EVENT_STREAM)
+
+    async def _pieces(self, live: Live, batch: Batch, outcome: Outcome) -> AsyncIterator[bytes]:
+        failed = len(outcome.errors)
+        yield events.encode(outcome, 0)
+        for start in range(events.ROWS_AT_ONCE, batch.size, events.ROWS_AT_ONCE):
+            try:
+                outcome = await self._predict(live, batch.piece(start, start + events.ROWS_AT_ONCE))
+            except FivefoldError as e:
+                yield events.broken(e, start)
+                return
+            failed += len(outcome.errors)
+            yield events.encode(outcome, start)
+        yield events.end(batch.size, failed)
