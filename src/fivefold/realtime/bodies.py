@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+import types
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping
 from typing import Any
 
 from fivefold.core.errors import Conflict, FivefoldError, Invalid, NotFound, Unavailable, Unsupported
@@ -54,11 +55,32 @@ async def read_body(headers: Mapping[bytes, bytes], receive: Receive, seconds: f
             "Send fewer rows at once.",
             (CLOSE,),
         )
+    coming = _received(receive)
+    try:
+        # most bodies come together with their head: then nothing is waited for, and no timer is needed
+        waits_for = coming.send(None)
+    except StopIteration as done:
+        return bytes(done.value)
     try:
         async with asyncio.timeout(seconds):
-            return await _received(receive)
+            return bytes(await _resumed(coming, waits_for))
     except TimeoutError:
         raise Reply(408, f"the body did not arrive within {seconds:g} s.", "Send it at once.", (CLOSE,)) from None
+
+
+@types.coroutine
+def _resumed(started: Coroutine[Any, Any, bytes], waits_for: Any) -> Generator[Any, Any, bytes]:
+    """What a coroutine gives that was started, and waits for something."""
+    try:
+        while True:
+            try:
+                sent = yield waits_for
+            except BaseException as e:
+                waits_for = started.throw(e)
+            else:
+                waits_for = started.send(sent)
+    except StopIteration as done:
+        return bytes(done.value)
 
 
 async def _received(receive: Receive) -> bytes:

@@ -10,7 +10,6 @@ from typing import Any
 from fivefold.core.errors import FivefoldError, Invalid, NotFound, Unavailable
 from fivefold.core.time import moment
 from fivefold.core.uses import Endpoint
-from fivefold.features.lookup import Vector
 from fivefold.features.state.mark import mark_of
 from fivefold.ports.online import OnlineStore
 from fivefold.realtime.answering import Answered, Answering
@@ -141,9 +140,9 @@ class Live:
         for i, found in enumerate(answered):
             if isinstance(found, FivefoldError):
                 out.errors[i] = found
-                self._add(out, None, None, [], "")
+                out.add(None, None, [], "")
             else:
-                self._add(out, found.prediction, found.vector, found.warnings, self._logged(using, found, at, batch))
+                out.add(found.prediction, found.vector, found.warnings, self._logged(using, found, at, batch))
         self._count(batch, failed=len(out.errors) == batch.size)
         return out
 
@@ -152,13 +151,6 @@ class Live:
             what = self.trouble or Unavailable(f"the model of the endpoint {self.name!r} has no champion yet.")
             raise Unavailable(what.message, hint=what.hint or f"Run `fivefold train {self._model}`.")
         return self._using
-
-    @staticmethod
-    def _add(out: Outcome, prediction: Any, vector: Vector | None, warnings: list[str], id: str) -> None:
-        out.predictions.append(prediction)
-        out.features.append(vector)
-        out.warnings.append(warnings)
-        out.ids.append(id)
 
     def _count(self, batch: Batch, failed: bool) -> None:
         took = time.perf_counter_ns() - batch.started
@@ -170,12 +162,12 @@ class Live:
             counts.answered += 1
             counts.rows += batch.size
             counts.nanoseconds += took
-            counts.last_milliseconds = self._workspace.clock() // 1000
 
     def _logged(self, using: Answering, found: Answered, at: int, batch: Batch) -> str:
         """The identifier of an answer, which is on its way to the log."""
         now = self._workspace.clock()
         made = prediction_id(now)
+        self.counts.last = now
         version, names = using.served.version, using.lookup.names
         row, (values, times, statuses, seen), prediction, _ = found
         said = using.signature.said(prediction)

@@ -12,6 +12,9 @@ from fivefold.realtime.bodies import JSON, Receive, Reply, read_body
 
 Header = tuple[bytes, bytes]
 
+MOST_KNOWN = 1000
+"""Paths whose route is remembered."""
+
 
 class Permission(enum.StrEnum):
     """What a caller needs to be allowed, stated where a route is registered."""
@@ -75,6 +78,7 @@ class Routes:
         self.all = tuple(routes)
         self._exact: dict[str, list[Route]] = {}
         self._by_start: dict[str, list[tuple[re.Pattern[str], Route]]] = {}
+        self._known: dict[tuple[str, str], tuple[Route, Mapping[str, str]]] = {}
         for route in self.all:
             if "{" not in route.pattern:
                 self._exact.setdefault(route.pattern, []).append(route)
@@ -90,6 +94,17 @@ class Routes:
 
         Raises Reply when another method is accepted there. HEAD is accepted where GET is.
         """
+        known = self._known.get((method, path))
+        if known is not None:
+            return known
+        found = self._search(method, path)
+        if found is not None:
+            if len(self._known) >= MOST_KNOWN:
+                self._known.clear()
+            self._known[method, path] = found
+        return found
+
+    def _search(self, method: str, path: str) -> tuple[Route, Mapping[str, str]] | None:
         asked = "GET" if method == "HEAD" else method
         others: list[str] = []
         for route in self._exact.get(path, ()):

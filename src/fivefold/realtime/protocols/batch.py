@@ -67,6 +67,8 @@ class Batch(msgspec.Struct):
         """The rows, each a mapping of field to value."""
         if not self.columns:
             return [{} for _ in range(self.size)]
+        if self.size == 1:
+            return [{n: cells[0] for n, cells in self.columns.items()}]
         names = list(self.columns)
         return [dict(zip(names, cells, strict=True)) for cells in zip(*self.columns.values(), strict=True)]
 
@@ -96,6 +98,13 @@ class Outcome(msgspec.Struct):
     features: list[Vector | None]
     warnings: list[list[str]]
     ids: list[str]
+
+    def add(self, prediction: Any, vector: Vector | None, warnings: list[str], id: str) -> None:
+        """Add the answer to the next row."""
+        self.predictions.append(prediction)
+        self.features.append(vector)
+        self.warnings.append(warnings)
+        self.ids.append(id)
 
     def require_whole(self) -> None:
         """Raise Invalid for the first row that failed, with its number: for formats that have no place for it."""

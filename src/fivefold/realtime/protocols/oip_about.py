@@ -24,8 +24,8 @@ class Counts(msgspec.Struct):
     rows: int = 0
     nanoseconds: int = 0
     failed_nanoseconds: int = 0
-    last_milliseconds: int = 0
-    """When the last request was answered, since 1970 UTC."""
+    last: int = 0
+    """When the last row was answered, in microseconds since 1970 UTC."""
 
 
 def server() -> dict[str, Any]:
@@ -84,7 +84,7 @@ def statistics(signature: Signature, counts: Counts) -> dict[str, Any]:
     return {
         "name": signature.endpoint,
         "version": str(signature.version),
-        "last_inference": counts.last_milliseconds,
+        "last_inference": counts.last // 1000,
         "inference_count": counts.rows,
         "execution_count": counts.answered,
         "inference_stats": {
