@@ -2,41 +2,28 @@
 
 from __future__ import annotations
 
-import sys
-import traceback
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any
 
 import grpc
 
-from fivefold.core.errors import Conflict, FivefoldError, Invalid, NotFound, Unavailable, Unsupported
+from fivefold.core.errors import Invalid
 from fivefold.core.types import Type
 from fivefold.features.fields import shown
 from fivefold.features.lookup import ABSENT, EXPIRED, NULL, PRESENT
 from fivefold.realtime.feature_tables import found_table, rows_of_stream, written
 from fivefold.realtime.features import FeatureService
-from fivefold.realtime.protocols.bounds import MOST_BYTES, MOST_ROWS
+from fivefold.realtime.protocols.bounds import MOST_ROWS
 from fivefold.realtime.protos import features_pb2 as pb
-from fivefold.realtime.protos import features_pb2_grpc as services
 from fivefold.realtime.push import Push
+from fivefold.realtime.routes import Permission
+from fivefold.realtime.rpc import MOST_WAITING, OPTIONS, THREADS, Call, Calls, in_thread, listen
 
-T = TypeVar("T")
-
-THREADS = 4
-MOST_WAITING = 64
-"""Requests at once, under way and waiting for a thread; more are told to try again."""
-
+SERVICE = "/fivefold.features.v1.Features/"
 NO_TIME = -(2**63)
 _STATUS = {PRESENT: pb.PRESENT, NULL: pb.NULL, ABSENT: pb.ABSENT, EXPIRED: pb.EXPIRED}
-_CODES = {
-    Invalid: grpc.StatusCode.INVALID_ARGUMENT,
-    NotFound: grpc.StatusCode.NOT_FOUND,
-    Conflict: grpc.StatusCode.FAILED_PRECONDITION,
-    Unavailable: grpc.StatusCode.UNAVAILABLE,
-    Unsupported: grpc.StatusCode.UNIMPLEMENTED,
-}
 _COLUMNS: dict[Type, Callable[..., Any]] = {
     Type.INT64: lambda name, values: pb.Column(name=name, ints=pb.Ints(values=values)),
     Type.FLOAT64: lambda name, values: pb.Column(name=name, doubles=pb.Doubles(values=values)),
@@ -47,20 +34,20 @@ _COLUMNS: dict[Type, Callable[..., Any]] = {
 _NOTHING: dict[Type, Any] = {Type.INT64: 0, Type.FLOAT64: 0.0, Type.BOOL: False, Type.STRING: "", Type.TIMESTAMP: 0}
 
 
-class FeatureServicer(services.FeaturesServicer):  # type: ignore[misc, unused-ignore]
+class FeatureCalls:
     """What answers the calls of features.proto."""
 
     def __init__(self, features: FeatureService, push: Push) -> None:
         self._features = features
         self._push = push
 
-    def Get(self, request: Any, context: Any) -> Any:
-        """Features of rows."""
-        return _answered(lambda: self._get(request), context)
-
-    def Push(self, request: Any, context: Any) -> Any:
-        """Events for a stream."""
-        return _answered(lambda: self._pushed(request), context)
+    @property
+    def calls(self) -> list[Call]:
+        """What is answered here: features of rows, and events for a stream."""
+        return [
+            Call(SERVICE + "Get", pb.GetRequest, in_thread(self._get), Permission.READ),
+            Call(SERVICE + "Push", pb.PushRequest, in_thread(self._pushed), Permission.OPERATE),
+        ]
 
     def _get(self, request: Any) -> Any:
         lookup = self._features.lookup(list(request.features), request.model or None)
@@ -88,26 +75,17 @@ class FeatureServicer(services.FeaturesServicer):  # type: ignore[misc, unused-i
 
 @contextmanager
 def served(features: FeatureService, push: Push, host: str, port: int) -> Iterator[int]:
-    """Serve on an address of this machine; gives the port. Raises Unavailable when it is taken."""
+    """Serve nothing else on an address of this machine; gives the port. Raises Unavailable when it is taken."""
     server = grpc.server(
         ThreadPoolExecutor(THREADS, "features"),
-        options=[
-            ("grpc.max_receive_message_length", MOST_BYTES),
-            ("grpc.max_metadata_size", 64 << 10),
-            ("grpc.so_reuseport", 0),
-        ],
+        handlers=(Calls(FeatureCalls(features, push).calls),),
+        options=OPTIONS,
         maximum_concurrent_rpcs=MOST_WAITING,
     )
-    add: Any = services.add_FeaturesServicer_to_server
-    add(FeatureServicer(features, push), server)
-    where = "127.0.0.1" if host == "localhost" else f"[{host}]" if ":" in host else host
-    try:
-        bound = server.add_insecure_port(f"{where}:{port}")
-    except RuntimeError as e:
-        raise Unavailable(f"cannot serve gRPC on {host}:{port}: {e}.", hint="Try another --grpc-port.") from None
+    bound = listen(server, host, port)
     server.start()
     try:
-        yield int(bound)
+        yield bound
     finally:
         server.stop(5).wait()
 
@@ -150,16 +128,3 @@ def _of_columns(columns: Sequence[Any]) -> list[dict[str, Any]]:
     if len(set(lengths.values())) > 1:
         raise Invalid(f"the columns have different lengths: {shown(lengths)}.")
     return [dict(zip(made, row, strict=True)) for row in zip(*made.values(), strict=True)]
-
-
-def _answered(work: Callable[[], T], context: Any) -> T:
-    try:
-        return work()
-    except FivefoldError as e:
-        code = next((c for kind, c in _CODES.items() if isinstance(e, kind)), grpc.StatusCode.UNKNOWN)
-        said = str(e)
-    except Exception:  # the edge of the process: one request may fail, the others go on
-        traceback.print_exc(file=sys.stderr)
-        code, said = grpc.StatusCode.INTERNAL, "something is wrong here, not with the request."
-    context.abort(code, said)
-    raise AssertionError("abort raises")

@@ -8,10 +8,10 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import contextmanager
 from functools import partial
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import uvicorn
 
@@ -26,9 +26,13 @@ from fivefold.realtime.features import FeatureService
 from fivefold.realtime.features_http import FeatureRoutes
 from fivefold.realtime.http import LOOPBACK, App
 from fivefold.realtime.prediction_log import PredictionLog
+from fivefold.realtime.predictor import predict
 from fivefold.realtime.push import Push
 from fivefold.realtime.sending import Sender
 from fivefold.workspace import Workspace
+
+if TYPE_CHECKING:
+    from fivefold.realtime.rpc import RpcServer
 
 DRAIN_SECONDS = 10
 FAREWELL_SECONDS = 0.5
@@ -49,7 +53,7 @@ def serve(
     """Serve endpoints (all, or the named ones) until SIGTERM or SIGINT; requests under way are finished first.
 
     `at` (microseconds UTC) is the moment that is answered for, for data of the past; now, when left out. With
-    `grpc_port` the feature service also answers gRPC. Events for a stream are appended to its broker.
+    `grpc_port` inference and features answer gRPC too. Events for a stream are appended to its broker.
 
     Raises Invalid for an address that is not of this machine alone (there is no authentication yet), NotFound for an
     unknown endpoint, Unavailable when the port is taken.
@@ -73,12 +77,9 @@ def serve(
             app = App(endpoints, log, hosts=hosts, features=FeatureRoutes(features, push))
             watcher = threading.Thread(target=_watch, args=(endpoints, over), name="champions", daemon=True)
             watcher.start()
-            with ExitStack() as stack:
-                if grpc_port is not None:
-                    bound = stack.enter_context(_grpc(features, push, host, grpc_port))
-                    if started_grpc is not None:
-                        started_grpc(f"{host}:{bound}")
-                _Server(app, lambda at: started(at, endpoints) if started else None).run([listening])
+            rpcs = None if grpc_port is None else _grpc(endpoints, app, features, push, host, grpc_port)
+            server = _Server(app, lambda at: started(at, endpoints) if started else None, rpcs, started_grpc)
+            server.run([listening])
         finally:
             over.set()
             log.close()
@@ -102,12 +103,17 @@ class _Log:
                 raise error
 
 
-def _grpc(features: FeatureService, push: Push, host: str, port: int) -> AbstractContextManager[int]:
+def _grpc(
+    endpoints: Mapping[str, Live], app: App, features: FeatureService, push: Push, host: str, port: int
+) -> RpcServer:
     try:
-        from fivefold.realtime.features_grpc import served
+        from fivefold.realtime.features_grpc import FeatureCalls
+        from fivefold.realtime.oip_rpc import OipCalls
+        from fivefold.realtime.rpc import Calls, RpcServer
     except ImportError:
         raise missing_extra("grpcio", "grpc", "serving gRPC") from None
-    return served(features, push, host, port)
+    inference = OipCalls(endpoints, predict, lambda: app.draining)
+    return RpcServer(Calls([*inference.calls, *FeatureCalls(features, push).calls]), host, port)
 
 
 def require_loopback(host: str) -> None:
@@ -148,7 +154,13 @@ def _watch(endpoints: dict[str, Live], over: threading.Event) -> None:
 class _Server(uvicorn.Server):
     """uvicorn that says where it listens, and that leaves when told to without dropping anybody."""
 
-    def __init__(self, app: App, ready: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        app: App,
+        ready: Callable[[str], None],
+        rpcs: RpcServer | None,
+        ready_rpcs: Callable[[str], None] | None,
+    ) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
@@ -163,13 +175,24 @@ class _Server(uvicorn.Server):
         )
         self._app = app
         self._ready = ready
+        self._rpcs = rpcs
+        self._ready_rpcs = ready_rpcs
         self._leaving: float | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        if self._rpcs is not None:
+            address = await self._rpcs.start()
+            if self._ready_rpcs is not None:
+                self._ready_rpcs(address)
         await super().startup(sockets)
         if self.started and sockets:
             host, port = sockets[0].getsockname()[:2]
             self._ready(f"http://{f'[{host}]' if ':' in host else host}:{port}")
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        if self._rpcs is not None:
+            await self._rpcs.stop(0.0 if self.force_exit else DRAIN_SECONDS)
+        await super().shutdown(sockets)
 
     async def on_tick(self, counter: int) -> bool:
         over = self._leaving is not None and time.monotonic() >= self._leaving

@@ -127,12 +127,13 @@ def from_json(name: str, datatype: str, data: Any, rows: int, width: int) -> lis
         raise Invalid(f"the data of the input {name!r} has {len(data)} values, and its shape {rows}.")
     values: list[Any] = data
     for i, value in enumerate(values):
-        if value is not None and not _fits(value, datatype):
+        if value is not None and not fits(value, datatype):
             raise Invalid(f"row {i}: the input {name!r} is {shown(value)}, which is not {datatype}.")
     return values
 
 
-def _fits(value: object, datatype: str) -> bool:
+def fits(value: object, datatype: str) -> bool:
+    """Whether a value, as Python holds it, is one of a datatype."""
     if datatype == "BYTES":
         return type(value) is str
     kind = NUMBERS[datatype]
