@@ -121,9 +121,7 @@ class FeatureRoutes:
                 found.types.values(), found.values, found.statuses, found.event_times, strict=True
             )
         ]
-        return Response(
-            200, _encode({"metadata": {"feature_names": [*keys, *names.values()]}, "results": results})
-        )
+        return Response(200, _encode({"metadata": {"feature_names": [*keys, *names.values()]}, "results": results}))
 
     async def _on_feast_push(self, headers: Mapping[bytes, bytes], receive: Receive, seconds: float) -> Response:
         require_json(headers, b"")
