@@ -18,7 +18,7 @@ from fivefold.workspace.applied import require_applied
 
 ALWAYS = ("numpy", "pyarrow", "duckdb", "sqlglot")
 LIBRARIES = {
-    "lightgbm": ("lightgbm", "onnx", "onnxmltools", "onnxruntime", "scikit-learn"),
+    "lightgbm": ("lightgbm", "scikit-learn"),
     "xgboost": ("xgboost-cpu", "xgboost", "onnx", "onnxmltools", "onnxruntime", "scikit-learn"),
     "sklearn": ("scikit-learn", "scipy", "skops", "skl2onnx", "onnx", "onnxruntime"),
     "torch": ("torch", "safetensors"),
