@@ -281,6 +281,9 @@ class Connection(asyncio.Protocol):
         The parser takes what follows such a head for the other protocol, a body as well.
         """
         method, url = self._parser.get_method(), self._url
+        if method == b"CONNECT":
+            self._refuse(400, "this server is no proxy.")
+            return
         kept = [(n, v) for n, v in self._headers.items() if n not in (b"upgrade", b"connection")]
         head = b"%b %b HTTP/1.1\r\n%b\r\n" % (method, url, b"".join(b"%b: %b\r\n" % header for header in kept))
         self._parser = httptools.HttpRequestParser(self)
