@@ -43,10 +43,11 @@ def watched(owner, name):
         return out
     setattr(owner, name, call)
 
-import fivefold.batch.score, fivefold.flow.steps
+import fivefold.batch.score, fivefold.flow.steps, fivefold.features.increment, fivefold.features.materialise
 from fivefold.backends.lmdb.online import Lmdb
 from fivefold.catalog.journal import Journal
 fivefold.flow.steps.LEASE = 300_000
+fivefold.features.increment.ROWS, fivefold.features.materialise.COMMIT = 60, 20
 fivefold.batch.score.score.__kwdefaults__["chunk_rows"] = 15
 for name in ("replace", "fsync", "symlink"):
     watched(os, name)
@@ -58,7 +59,7 @@ def cleared(transaction, prefix):
     clear(transaction, prefix)
     step()
 Lmdb._clear = staticmethod(cleared)
-watched(Lmdb, "replace")
+watched(Lmdb, "commit")
 import atexit
 atexit.register(lambda: print("steps:", done, file=sys.stderr))
 from fivefold.cli.main import run

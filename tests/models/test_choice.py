@@ -27,28 +27,29 @@ def fitted(predict: Predict, to_onnx: Callable[[], bytes] | None = None, **given
 
 
 def boosted(**params: Any) -> Fitted:
-    return fit(learner("lightgbm", n_estimators=5, **params), X, Y, task=Task("binary"), names=["a", "b", "c"])
+    return fit(learner("xgboost", n_estimators=5, **params), X, Y, task=Task("binary"), names=["a", "b", "c"])
 
 
-def test_a_lightgbm_model_without_categories_answers_by_onnx(packages: dict[str, model_cases.Built]) -> None:
+def test_an_xgboost_model_answers_by_onnx(packages: dict[str, model_cases.Built]) -> None:
     for task in ("binary", "multiclass", "regression", "ranking"):
-        record = packages[f"lightgbm-{task}"].package.record
+        record = packages[f"xgboost-{task}"].package.record
         assert record["predictor"] == "onnx", record
         facts = record["candidates"]
-        assert facts["onnx"]["microseconds"] < facts["lightgbm"]["microseconds"]
-        assert {p.name for p in (packages[f"lightgbm-{task}"].folder / "model").iterdir()} == {"lightgbm", "onnx"}
+        assert facts["onnx"]["microseconds"] < facts["xgboost"]["microseconds"]
+        assert {p.name for p in (packages[f"xgboost-{task}"].folder / "model").iterdir()} == {"xgboost", "onnx"}
 
 
-def test_a_lightgbm_model_with_categories_stays_native(packages: dict[str, model_cases.Built]) -> None:
-    built = packages["lightgbm-categories"]
-    assert built.package.record["predictor"] == "lightgbm"
-    assert [p.name for p in (built.folder / "model").iterdir()] == ["lightgbm"]
+def test_a_lightgbm_model_answers_by_itself(packages: dict[str, model_cases.Built]) -> None:
+    for name in ("lightgbm-binary", "lightgbm-multiclass", "lightgbm-categories"):
+        built = packages[name]
+        assert built.package.record["predictor"] == "lightgbm"
+        assert [p.name for p in (built.folder / "model").iterdir()] == ["lightgbm"]
 
 
 def test_a_conversion_outside_the_tolerance_is_left_and_why_is_noted(tmp_path: Path) -> None:
     predictor, found, notes = choose(boosted(), tmp_path, "binary", X, 0.0)
-    assert predictor.format == "lightgbm"
-    assert found["lightgbm"].deviation == 0.0 < found["onnx"].deviation
+    assert predictor.format == "xgboost"
+    assert found["xgboost"].deviation == 0.0 < found["onnx"].deviation
     assert notes[0].startswith("onnx: deviates by ")
     assert not (tmp_path / "onnx").exists()
 

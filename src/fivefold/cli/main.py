@@ -33,9 +33,13 @@ def _say_version(asked: bool) -> None:
 
 
 @app.callback()
-def options(version: Annotated[bool, typer.Option("--version", help="Show the version and exit.", is_eager=True,
-                                                  callback=_say_version)] = False) -> None:
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", is_eager=True, callback=_say_version)
+    ] = False,
+) -> None:
     pass
+
 
 projects.add_to(app)
 models.add_to(app)

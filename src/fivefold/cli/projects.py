@@ -47,8 +47,10 @@ def init(
     from fivefold.demo.start import start
 
     model = start(folder, template)
-    print(f"made {folder}. Next:\n  cd {shlex.quote(str(folder))}\n  fivefold plan\n  fivefold apply\n"
-          f"  fivefold train {model}\n  fivefold materialize\n  fivefold serve")
+    print(
+        f"made {folder}. Next:\n  cd {shlex.quote(str(folder))}\n  fivefold plan\n  fivefold apply\n"
+        f"  fivefold train {model}\n  fivefold materialize\n  fivefold serve"
+    )
 
 
 def plan(

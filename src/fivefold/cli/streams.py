@@ -202,8 +202,14 @@ def list_letters(
         )
         return
     rows: list[list[object]] = [
-        [f"{d.partition}:{d.letter.offset}", d.letter.reason, d.letter.message, shown(d.letter.value),
-         iso(d.letter.arrived)[:19], "yes" if d.letter.replayed is not None else "no"]
+        [
+            f"{d.partition}:{d.letter.offset}",
+            d.letter.reason,
+            d.letter.message,
+            shown(d.letter.value),
+            iso(d.letter.arrived)[:19],
+            "yes" if d.letter.replayed is not None else "no",
+        ]
         for d in found
     ]
     table("", ["letter", "reason", "why", "record", "arrived", "sent again"], rows)

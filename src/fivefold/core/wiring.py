@@ -207,8 +207,9 @@ def leaks(project: Project, schemas: Schemas) -> Iterator[FivefoldError]:
                 yield Invalid(
                     f"{model.ref}: feature {name!r} could see the future: it is made of {_listed(shared)}, "
                     f"{when}, but its rows count from {source.time!r} of {source.ref} on.",
-                    hint=f"Give it a source whose time is {target.known!r}." if target.known else
-                    "Declare known= on the target: the column that says when its label is known.",
+                    hint=f"Give it a source whose time is {target.known!r}."
+                    if target.known
+                    else "Declare known= on the target: the column that says when its label is known.",
                 )
 
 

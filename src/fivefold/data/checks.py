@@ -58,10 +58,15 @@ def breaks(item: Check, schema: Schema, columns: Mapping[str, str], where: str, 
 def lost_values(schema: Schema, columns: Mapping[str, str]) -> dict[str, str]:
     """By column that can lose values to its type, SQL that is true where one was lost."""
     # a NaN is a null by rule, not a value that was lost
-    spared = {c: f" and not coalesce(isnan(try_cast(i.{ident(c)} as double)), false)" if k is Type.FLOAT64 else ""
-              for c, k in schema.items()}
-    return {c: f"i.{ident(c)} is not null and t.{ident(c)} is null{spared[c]}" for c, k in schema.items()
-            if not _always_fits(columns[c], k)}
+    spared = {
+        c: f" and not coalesce(isnan(try_cast(i.{ident(c)} as double)), false)" if k is Type.FLOAT64 else ""
+        for c, k in schema.items()
+    }
+    return {
+        c: f"i.{ident(c)} is not null and t.{ident(c)} is null{spared[c]}"
+        for c, k in schema.items()
+        if not _always_fits(columns[c], k)
+    }
 
 
 def _always_fits(have: str, kind: Type) -> bool:

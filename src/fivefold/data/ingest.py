@@ -122,12 +122,15 @@ def _unreadable(table: Table, name: str, error: duckdb.Error) -> Invalid:
     """What DuckDB says of a file it cannot read, with the usual causes."""
     if kind_of(table, Path(name)) != "csv":
         return Invalid(f"{table.ref}: cannot read {name}: {first_line(error)}")
-    return Invalid(f"{table.ref}: cannot read {name}: {first_line(error)}",
-                   hint="A CSV file is UTF-8, has a header, one kind of line ending and as many values in each line.")
+    return Invalid(
+        f"{table.ref}: cannot read {name}: {first_line(error)}",
+        hint="A CSV file is UTF-8, has a header, one kind of line ending and as many values in each line.",
+    )
 
 
-def _found_types(connection: duckdb.DuckDBPyConnection, table: Table, paths: Sequence[Path],
-                 names: Sequence[str]) -> dict[str, Type]:
+def _found_types(
+    connection: duckdb.DuckDBPyConnection, table: Table, paths: Sequence[Path], names: Sequence[str]
+) -> dict[str, Type]:
     """The types that the data itself shows."""
     everything = sum(p.stat().st_size for p in paths) <= SAMPLE_EVERYTHING_BELOW
     found: dict[str, Type] = {}

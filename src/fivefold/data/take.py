@@ -127,8 +127,10 @@ def _reason(item: Check, schema: Schema, columns: Mapping[str, str]) -> str:
     """SQL for why a row is set aside: the check's name, and which values did not fit their type."""
     if item.rule != "typed":
         return text(item.name)
-    each = ", ".join(f"case when {sql} then {text(f'{c} is not {schema[c]}: ')} || i.{ident(c)}::varchar end"
-                     for c, sql in lost_values(schema, columns).items())
+    each = ", ".join(
+        f"case when {sql} then {text(f'{c} is not {schema[c]}: ')} || i.{ident(c)}::varchar end"
+        for c, sql in lost_values(schema, columns).items()
+    )
     return f"concat_ws('; ', {each})"
 
 

@@ -74,18 +74,24 @@ def against_baselines(workspace: Workspace, version: Version, baseline: Version)
     info: Any = version.info
     # as often as in the rows it learned from: what anyone could have known then
     constant = np.full(len(judged.y), float(info["base_rate"]))
-    compared = {"late": judged, "departure delay alone": simple,
-                "always the base rate": msgspec.structs.replace(judged, p=constant)}
-    return {name: msgspec.to_builtins(score(Task("binary"), rows.y, rows.p, METRICS))
-            for name, rows in compared.items()}
+    compared = {
+        "late": judged,
+        "departure delay alone": simple,
+        "always the base rate": msgspec.structs.replace(judged, p=constant),
+    }
+    return {
+        name: msgspec.to_builtins(score(Task("binary"), rows.y, rows.p, METRICS)) for name, rows in compared.items()
+    }
 
 
 def calibration(workspace: Workspace, version: Version, bins: int = 12) -> list[dict[str, float]]:
     """Predicted and observed shares in bins of equally many test rows."""
     judged = read_judged(workspace, version)
     order = np.argsort(judged.p, kind="stable")
-    return [{"predicted": float(judged.p[rows].mean()), "observed": float(judged.y[rows].mean()), "rows": len(rows)}
-            for rows in np.array_split(order, bins)]
+    return [
+        {"predicted": float(judged.p[rows].mean()), "observed": float(judged.y[rows].mean()), "rows": len(rows)}
+        for rows in np.array_split(order, bins)
+    ]
 
 
 def scoring_rate(workspace: Workspace, served: Served) -> dict[str, float]:
@@ -97,17 +103,30 @@ def scoring_rate(workspace: Workspace, served: Served) -> dict[str, float]:
     columns = dict.fromkeys([*keys, *(r.name for r in model.features if isinstance(r, Request))])
     files = workspace.snapshot(source.name).files(workspace.places.tables)
     with workspace.database() as connection:
-        spine = connection.sql(f"select {', '.join(ident(c) for c in columns)}, {ident(source.time)} as __moment "
-                               f"from {parquet(files)} limit {SCORED_ROWS}").to_arrow_table()
+        spine = connection.sql(
+            f"select {', '.join(ident(c) for c in columns)}, {ident(source.time)} as __moment "
+            f"from {parquet(files)} limit {SCORED_ROWS}"
+        ).to_arrow_table()
         began = time.perf_counter()
-        table = frame(connection, model, spine, "__moment", served.schemas, served.scales,
-                      lambda name: parquet(workspace.snapshot(name).files(workspace.places.tables)),
-                      threads=workspace.env.threads)
+        table = frame(
+            connection,
+            model,
+            spine,
+            "__moment",
+            served.schemas,
+            served.scales,
+            lambda name: parquet(workspace.snapshot(name).files(workspace.places.tables)),
+            threads=workspace.env.threads,
+        )
         joined = time.perf_counter()
         served.loaded.predict(table)
         done = time.perf_counter()
-    return {"rows": spine.num_rows, "features_seconds": round(joined - began, 3),
-            "predict_seconds": round(done - joined, 3), "rows_per_second": round(spine.num_rows / (done - began))}
+    return {
+        "rows": spine.num_rows,
+        "features_seconds": round(joined - began, 3),
+        "predict_seconds": round(done - joined, 3),
+        "rows_per_second": round(spine.num_rows / (done - began)),
+    }
 
 
 def replay(
@@ -130,17 +149,34 @@ def replay(
         streaming.archive()
     equal = _same_at_the_end(workspace, max(flight["departed_at"] for flight in day) + HOUR)
     made = msgspec.structs.replace(made, equal=equal)
-    said = (f"{made.events:,} departures at {made.events_per_second:,.0f} a second; {made.requests} requests, "
-            f"p50 {made.p50_ms:.2f} ms, p99 {made.p99_ms:.2f} ms, {made.failed} failed")
+    said = (
+        f"{made.events:,} departures at {made.events_per_second:,.0f} a second; {made.requests} requests, "
+        f"p50 {made.p50_ms:.2f} ms, p99 {made.p99_ms:.2f} ms, {made.failed} failed"
+    )
     return made, said, True
 
 
 @contextmanager
 def _server(workspace: Workspace) -> Iterator[int]:
     """The port of `fivefold serve`, running as a process of its own."""
-    with subprocess.Popen([sys.executable, "-m", "fivefold.cli.main", "serve", "--port", "0", "--endpoint", "late",
-                           "--project", str(workspace.root), "--env", workspace.env.name],
-                          stdout=subprocess.PIPE, text=True) as server:
+    with subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "fivefold.cli.main",
+            "serve",
+            "--port",
+            "0",
+            "--endpoint",
+            "late",
+            "--project",
+            str(workspace.root),
+            "--env",
+            workspace.env.name,
+        ],
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as server:
         try:
             yield _port(server)
         finally:
@@ -151,8 +187,15 @@ def _server(workspace: Workspace) -> Iterator[int]:
                 os.kill(server.pid, signal.SIGKILL)
 
 
-def _hours(day: list[dict[str, Any]], begin: int, speed: float, sender: Sender, streaming: Streaming, port: int,
-           show: Callable[[str, int, int], None]) -> Serving:
+def _hours(
+    day: list[dict[str, Any]],
+    begin: int,
+    speed: float,
+    sender: Sender,
+    streaming: Streaming,
+    port: int,
+    show: Callable[[str, int, int], None],
+) -> Serving:
     """Hour by hour: what left is sent and applied, then those that leave next are asked about."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
     took: list[float] = []
@@ -170,8 +213,9 @@ def _hours(day: list[dict[str, Any]], begin: int, speed: float, sender: Sender, 
         for flight in [f for f in day if hour <= f["departed_at"] < hour + HOUR][:: max(1, len(day) // REQUESTS)]:
             row = {name: value for name, value in flight.items() if name not in ("flight_id", "departed_at")}
             asked = time.perf_counter_ns()
-            connection.request("POST", f"/predict/late?at={iso(hour)}", json.dumps(row),
-                               {"content-type": "application/json"})
+            connection.request(
+                "POST", f"/predict/late?at={iso(hour)}", json.dumps(row), {"content-type": "application/json"}
+            )
             reply = connection.getresponse()
             answer = json.loads(reply.read())
             took.append((time.perf_counter_ns() - asked) / 1e6)
@@ -181,9 +225,17 @@ def _hours(day: list[dict[str, Any]], begin: int, speed: float, sender: Sender, 
         if speed:
             time.sleep(HOUR / 1e6 / speed)
     connection.close()
-    return Serving(sent, round(sent / seconds) if seconds else 0.0, 0, len(took), failed,
-                   round(statistics.median(took), 3), round(sorted(took)[int(len(took) * 0.99)], 3),
-                   [round(t, 3) for t in took], example)
+    return Serving(
+        sent,
+        round(sent / seconds) if seconds else 0.0,
+        0,
+        len(took),
+        failed,
+        round(statistics.median(took), 3),
+        round(sorted(took)[int(len(took) * 0.99)], 3),
+        [round(t, 3) for t in took],
+        example,
+    )
 
 
 def _same_at_the_end(workspace: Workspace, at: int) -> int:
@@ -194,8 +246,9 @@ def _same_at_the_end(workspace: Workspace, at: int) -> int:
     view = workspace.project.get(FeatureView.kind, "congestion")
     assert isinstance(view, FeatureView)
     schemas = {"flights": workspace.snapshot("flights").schema}
-    lookup = Lookup(_Features(view.ref, (view,)), schemas, workspace.scales(),
-                    lambda v: online_name(workspace.project, v))
+    lookup = Lookup(
+        _Features(view.ref, (view,)), schemas, workspace.scales(), lambda v: online_name(workspace.project, v)
+    )
     rows = [{"origin": origin} for origin in ("EWR", "JFK", "LGA")]
     store = workspace.online()
     try:
@@ -203,8 +256,9 @@ def _same_at_the_end(workspace: Workspace, at: int) -> int:
     finally:
         store.close()
     spine = pa.table({"origin": [r["origin"] for r in rows], "__moment": pa.array([at] * len(rows), pa.int64())})
-    plan = view_plan(view, schemas, workspace.scales(),
-                     lambda name: parquet(workspace.snapshot(name).files(workspace.places.tables)))
+    plan = view_plan(
+        view, schemas, workspace.scales(), lambda name: parquet(workspace.snapshot(name).files(workspace.places.tables))
+    )
     with workspace.database() as connection:
         past = as_of(spine, "__moment", [plan], connection=connection)
     equal = 0
@@ -239,5 +293,6 @@ def _day(workspace: Workspace) -> list[dict[str, Any]]:
             f"select {columns}, t.carrier || t.flight || '-' || t.origin || '-' || strftime(t.time_hour, '%Y%m%d%H') "
             "as flight_id, epoch_us(t.time_hour + to_minutes(t.minute + t.dep_delay)) as departed_at "
             f"from {timetable} t left join {planes} p on t.tailnum = p.tailnum where t.dep_delay is not null "
-            "order by departed_at, flight_id").to_arrow_table()
+            "order by departed_at, flight_id"
+        ).to_arrow_table()
     return list(table.to_pylist())

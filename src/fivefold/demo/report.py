@@ -18,8 +18,9 @@ INK, SOFT, ACCENT, OTHER, THIRD = "#1c2430", "#8a94a3", "#2458c6", "#e08a2c", "#
 def write_report(folder: Path, facts: dict[str, Any]) -> None:
     """Write report.json and report.html. Raises Unsupported without matplotlib."""
     (folder / "report.json").write_bytes(msgspec.json.format(msgspec.json.encode(facts), indent=1))
-    pages = Environment(loader=PackageLoader("fivefold.demo"), autoescape=select_autoescape(),
-                        undefined=StrictUndefined)
+    pages = Environment(
+        loader=PackageLoader("fivefold.demo"), autoescape=select_autoescape(), undefined=StrictUndefined
+    )
     plots = {name: Markup(draw(facts)) for name, draw in PLOTS.items()}
     example = msgspec.json.format(msgspec.json.encode(facts["serving"]["example"]), indent=2).decode()
     (folder / "report.html").write_text(pages.get_template("report.html").render(f=facts, plots=plots, example=example))
@@ -33,8 +34,15 @@ def _metrics(facts: dict[str, Any]) -> str:
             m = facts["metrics"][name][metric]
             axis.barh(-i, m["value"], color=colour, height=0.62)
             axis.plot([m["low"], m["high"]], [-i, -i], color=INK, linewidth=1.2)
-            axis.annotate(f"{m['value']:.3f}", (m["high"], -i), (5, 0), textcoords="offset points", va="center",
-                          fontsize=8, color=INK)
+            axis.annotate(
+                f"{m['value']:.3f}",
+                (m["high"], -i),
+                (5, 0),
+                textcoords="offset points",
+                va="center",
+                fontsize=8,
+                color=INK,
+            )
         better = "less" if metric in ("logloss", "brier") else "more"
         axis.set_title(f"{metric}: {better} is better", fontsize=9, loc="left", color=INK)
         axis.set_yticks([0, -1, -2], names, fontsize=8.5)
@@ -106,8 +114,13 @@ def _stages(facts: dict[str, Any]) -> str:
     return _svg(figure)
 
 
-PLOTS = {"metrics": _metrics, "importance": _importance, "calibration": _calibration, "latency": _latency,
-         "stages": _stages}
+PLOTS = {
+    "metrics": _metrics,
+    "importance": _importance,
+    "calibration": _calibration,
+    "latency": _latency,
+    "stages": _stages,
+}
 
 
 def _figure(width: float, height: float, columns: int = 1, rows: int = 1) -> tuple[Any, Any]:
@@ -116,8 +129,17 @@ def _figure(width: float, height: float, columns: int = 1, rows: int = 1) -> tup
         from matplotlib.figure import Figure
     except ImportError:
         raise missing_extra("matplotlib", "demo", "the report") from None
-    mpl.rcParams.update({"font.family": "sans-serif", "svg.fonttype": "none", "svg.hashsalt": "fivefold",
-                         "axes.edgecolor": SOFT, "xtick.color": INK, "ytick.color": INK, "axes.labelcolor": INK})
+    mpl.rcParams.update(
+        {
+            "font.family": "sans-serif",
+            "svg.fonttype": "none",
+            "svg.hashsalt": "fivefold",
+            "axes.edgecolor": SOFT,
+            "xtick.color": INK,
+            "ytick.color": INK,
+            "axes.labelcolor": INK,
+        }
+    )
     figure = Figure(figsize=(width, height), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for axis in axes:
@@ -129,4 +151,4 @@ def _svg(figure: Any) -> str:
     text = io.StringIO()
     figure.savefig(text, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     drawn = text.getvalue()
-    return drawn[drawn.index("<svg"):]
+    return drawn[drawn.index("<svg") :]

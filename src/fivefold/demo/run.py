@@ -68,8 +68,10 @@ def run(folder: Path, *, fast: bool = False, speed: float = 0.0, actor: str = "d
             report = folder / "report.json"
             known = msgspec.json.decode(report.read_bytes()) if report.exists() else {}
             if known.get("inputs") == inputs and (folder / "report.html").exists():
-                out.print(f"\nnothing new: the report is the one of before, {folder / 'report.html'}. "
-                          f"[dim]({time.monotonic() - began:.1f} s)[/]")
+                out.print(
+                    f"\nnothing new: the report is the one of before, {folder / 'report.html'}. "
+                    f"[dim]({time.monotonic() - began:.1f} s)[/]"
+                )
                 return
             checked = plans.check(workspace)
 
@@ -84,10 +86,13 @@ def run(folder: Path, *, fast: bool = False, speed: float = 0.0, actor: str = "d
             stage("materialize", "feature values into the online store", lambda show: _materialise(workspace, show))
             scored: Scored = stage("score", "every flight of the last day", lambda show: _score(workspace, show))
             served_at: measure.Serving = stage(
-                "stream", "the last day's departures, one after the other, and requests between them",
-                lambda show: measure.replay(workspace, NOW, speed, show))
-            checked_skew: Skew = stage("skew", "computing what was served again, from history",
-                                       lambda show: _skew(workspace))
+                "stream",
+                "the last day's departures, one after the other, and requests between them",
+                lambda show: measure.replay(workspace, NOW, speed, show),
+            )
+            checked_skew: Skew = stage(
+                "skew", "computing what was served again, from history", lambda show: _skew(workspace)
+            )
             stage("apply", "views over what the stream brought", lambda show: _apply(workspace, show))
             began_measuring = time.monotonic()
             facts = _facts(workspace, outcome, late, baseline, scored, served_at, checked_skew, stages, inputs)
@@ -113,8 +118,14 @@ def _apply(workspace: Workspace, show: Any) -> tuple[Outcome, str, bool]:
     made = apply(workspace, checked, plans.plan(workspace), progress=show)
     new = sum(s.new_parts for s in made.sources)
     rows = {s.ref: s.rows for s in made.sources}
-    return made, (f"{rows['table:raw_flights']:,} flights, {new} partitions read or derived, "
-                  f"{sum(s.quarantined for s in made.sources)} rows set aside"), bool(new or made.changed)
+    return (
+        made,
+        (
+            f"{rows['table:raw_flights']:,} flights, {new} partitions read or derived, "
+            f"{sum(s.quarantined for s in made.sources)} rows set aside"
+        ),
+        bool(new or made.changed),
+    )
 
 
 def _train(workspace: Workspace, model: Model, checked: plans.Checked, show: Any) -> tuple[Trained, str, bool]:
@@ -122,16 +133,24 @@ def _train(workspace: Workspace, model: Model, checked: plans.Checked, show: Any
     if made.new:
         promote(workspace, made.version)
     info: Any = made.version.info
-    return made, (f"{model.name}@{made.version.number}: auc {info['metrics']['auc']['value']:.3f} on "
-                  f"{info['rows']['test']:,} later flights"), made.new
+    return (
+        made,
+        (
+            f"{model.name}@{made.version.number}: auc {info['metrics']['auc']['value']:.3f} on "
+            f"{info['rows']['test']:,} later flights"
+        ),
+        made.new,
+    )
 
 
 def _require_champion(workspace: Workspace, late: Trained) -> None:
     """Raise Invalid, with the gates' own words, when there is nothing to serve: no version has passed yet."""
     if workspace.catalog.aliases.current("late", CHAMPION) is None:
         refused = judge_version(workspace, late.version, None)
-        raise Invalid(f"late@{late.version.number} did not pass its gates, so nothing can be served: {refused.reason}.",
-                      hint="Change the model or its gates in project.py, then run the demo again.")
+        raise Invalid(
+            f"late@{late.version.number} did not pass its gates, so nothing can be served: {refused.reason}.",
+            hint="Change the model or its gates in project.py, then run the demo again.",
+        )
 
 
 def _inputs(workspace: Workspace) -> str:
@@ -160,18 +179,36 @@ def _score(workspace: Workspace, show: Any) -> tuple[Scored, str, bool]:
     return made, f"{made.manifest.rows_scored:,} rows in {made.folder}", made.new
 
 
-def _facts(workspace: Workspace, outcome: Outcome, late: Trained, baseline: Trained, scored: Scored,
-           served_at: measure.Serving, found: Skew, stages: list[Stage], inputs: str) -> dict[str, Any]:
+def _facts(
+    workspace: Workspace,
+    outcome: Outcome,
+    late: Trained,
+    baseline: Trained,
+    scored: Scored,
+    served_at: measure.Serving,
+    found: Skew,
+    stages: list[Stage],
+    inputs: str,
+) -> dict[str, Any]:
     """Everything the report shows, as it was measured."""
     info: Any = late.version.info
     champion = workspace.catalog.aliases.current("late", CHAMPION)
     decision = next((c.decision for c in reversed(workspace.catalog.aliases.history("late", CHAMPION))), None) or {}
     return {
-        "inputs": inputs, "project": workspace.project.name,
-        "sources": msgspec.to_builtins(outcome.sources), "stages": msgspec.to_builtins(stages),
-        "version": {"model": "late", "number": late.version.number, "key": late.version.key, "champion": champion,
-                    "rows": info["rows"], "predictor": info["predictor"], "candidates": info["candidates"],
-                    "seconds": info["seconds"]},
+        "inputs": inputs,
+        "project": workspace.project.name,
+        "sources": msgspec.to_builtins(outcome.sources),
+        "stages": msgspec.to_builtins(stages),
+        "version": {
+            "model": "late",
+            "number": late.version.number,
+            "key": late.version.key,
+            "champion": champion,
+            "rows": info["rows"],
+            "predictor": info["predictor"],
+            "candidates": info["candidates"],
+            "seconds": info["seconds"],
+        },
         "metrics": measure.against_baselines(workspace, late.version, baseline.version),
         "gates": decision.get("decisions", []),
         "importance": info["importance"],
@@ -225,16 +262,24 @@ def _conclude(out: Console, folder: Path, facts: dict[str, Any]) -> None:
         out.print(f"  {'[green]passed[/]' if gate['passed'] else '[red]failed[/]'}: {escape(gate['reason'])}")
     serving, scoring = facts["serving"], facts["scoring"]
     skewed = facts["skew"]
-    out.print(f"\n{serving['events']:,} departures streamed at {serving['events_per_second']:,.0f} a second; "
-              f"skew: {skewed['differ']} of {skewed['compared']:,} served values differ from history")
-    out.print(f"served {serving['requests']} requests over HTTP: p50 {serving['p50_ms']:.2f} ms, p99 "
-              f"{serving['p99_ms']:.2f} ms; scored {scoring['rows_per_second']:,.0f} rows/s, features included")
-    out.print(Panel.fit(
-        f"[bold]{folder / 'report.html'}[/]  the report; report.json beside it has the same figures\n\n"
-        f"try next, in {folder}/:\n"
-        "  change a window in project.py, then   fivefold plan   and   fivefold apply\n"
-        "  fivefold train late                   a new version, judged against this one\n"
-        "  fivefold history late                 what served when, and why\n"
-        "  fivefold serve                        and the curl line it prints\n"
-        "  fivefold list versions --json         everything a version was made of",
-        title=f"done in {facts['seconds']:.0f} s", title_align="left"))
+    out.print(
+        f"\n{serving['events']:,} departures streamed at {serving['events_per_second']:,.0f} a second; "
+        f"skew: {skewed['differ']} of {skewed['compared']:,} served values differ from history"
+    )
+    out.print(
+        f"served {serving['requests']} requests over HTTP: p50 {serving['p50_ms']:.2f} ms, p99 "
+        f"{serving['p99_ms']:.2f} ms; scored {scoring['rows_per_second']:,.0f} rows/s, features included"
+    )
+    out.print(
+        Panel.fit(
+            f"[bold]{folder / 'report.html'}[/]  the report; report.json beside it has the same figures\n\n"
+            f"try next, in {folder}/:\n"
+            "  change a window in project.py, then   fivefold plan   and   fivefold apply\n"
+            "  fivefold train late                   a new version, judged against this one\n"
+            "  fivefold history late                 what served when, and why\n"
+            "  fivefold serve                        and the curl line it prints\n"
+            "  fivefold list versions --json         everything a version was made of",
+            title=f"done in {facts['seconds']:.0f} s",
+            title_align="left",
+        )
+    )

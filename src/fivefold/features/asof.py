@@ -111,9 +111,9 @@ def _joined(
 
 def _answer(stored: Stored, asked: Asked, rows: int, event_times: bool) -> list[tuple[str, pa.Array]]:
     answers = Answers(stored.source.aggregates, rows, event_times)
-    for table, is_all in stored.parts():
+    for table, count in stored.parts():
         # tasks start in the order they were submitted, so what is waited for is running or done
-        answer(answers, stored.source, table, *asked.result(), is_all)
+        answer(answers, stored.source, table, *asked.result(), count == 1)
     return list(answers.arrays())
 
 

@@ -23,12 +23,14 @@ _ATTEMPTS = 20
 class Seen(msgspec.Struct, frozen=True, array_like=True):
     """Which rows a view's values were made of: those of a snapshot, and of its stream up to an offset a partition.
 
-    `space` is the view's name in the store, with its meaning.
+    `space` is the view's name in the store, with its meaning. Of the parts of the snapshot that `pending` lists, by
+    place, only the first so many rows.
     """
 
     space: str
     snapshot: str
     applied: Mapping[int, int]
+    pending: tuple[tuple[int, int], ...] = ()
 
 
 class StoredView(NamedTuple):
@@ -84,7 +86,7 @@ class StoredFeatures:
         marks, views = self._marks, self.views
         if not marks.simple:
             return self._read(store, [row], at)
-        pairs = [(view.name, view.key(row)) for view in views]
+        pairs = [(spaces[0], view.key(row)) for view, spaces in zip(views, marks.spaces, strict=True)]
         found = store.get(marks.pairs + pairs)
         own = len(views)
         if found[:own] != marks.raw:
@@ -204,7 +206,7 @@ class StoredFeatures:
         for view, mark, its in self._with_streams(marks, streams):
             cut = sorted(mark.cut.items())
             applied = {p: o if m is None else m.applied for (p, o), m in zip(cut, its, strict=True)}
-            seen[view.label] = Seen(view.name, mark.snapshot, applied)
+            seen[view.label] = Seen(view.name, mark.snapshot, applied, mark.pending)
         return seen, max((_since(mark, its) for _, mark, its in self._with_streams(marks, streams)), default=-(2**63))
 
     def _refuse(self, marks: _Marks, streams: list[bytes | None], at: int) -> None:

@@ -18,14 +18,13 @@ from fivefold.workspace.applied import require_applied
 
 ALWAYS = ("numpy", "pyarrow", "duckdb", "sqlglot")
 LIBRARIES = {
-    "lightgbm": ("lightgbm", "onnx", "onnxmltools", "onnxruntime", "scikit-learn"),
+    "lightgbm": ("lightgbm", "scikit-learn"),
     "xgboost": ("xgboost-cpu", "xgboost", "onnx", "onnxmltools", "onnxruntime", "scikit-learn"),
     "sklearn": ("scikit-learn", "scipy", "skops", "skl2onnx", "onnx", "onnxruntime"),
     "torch": ("torch", "safetensors"),
     "object": ("scikit-learn", "scipy", "pandas"),
 }
 """What a learner's result depends on, beside what every result does."""
-
 
 
 def version_inputs(workspace: Workspace, model: Model) -> dict[str, Json]:
@@ -53,11 +52,14 @@ def meaning(workspace: Workspace, model: Model) -> str:
     The segments that gates ask for count, since test rows keep them.
     """
     digests = workspace.project.closure_digests
-    return digest("model", {
-        "noun": noun_digest(msgspec.structs.replace(model, gates=())),
-        "segments": sorted({g.segment for g in model.gates if g.segment}),
-        "upstream": {up: digests[up] for up in workspace.project.upstream[model.ref]},
-    })
+    return digest(
+        "model",
+        {
+            "noun": noun_digest(msgspec.structs.replace(model, gates=())),
+            "segments": sorted({g.segment for g in model.gates if g.segment}),
+            "upstream": {up: digests[up] for up in workspace.project.upstream[model.ref]},
+        },
+    )
 
 
 def environment_lock(learner: str) -> dict[str, str]:

@@ -156,10 +156,19 @@ def _audit(workspace: Workspace, limit: int) -> list[Row]:
 def _predictions(workspace: Workspace, limit: int) -> list[Row]:
     from fivefold.workspace.predictions import read_predictions
 
-    return [{**p, "at": iso(p["at"]), "key": p["key"][:12], "as_of": moment(p["as_of"]),
-             "features": {n: {"value": v, "event_time": None if t is None else iso(t), "status": s}
-                          for n, (v, t, s) in p["features"].items()}}
-            for p in read_predictions(workspace.state, limit)]
+    return [
+        {
+            **p,
+            "at": iso(p["at"]),
+            "key": p["key"][:12],
+            "as_of": moment(p["as_of"]),
+            "features": {
+                n: {"value": v, "event_time": None if t is None else iso(t), "status": s}
+                for n, (v, t, s) in p["features"].items()
+            },
+        }
+        for p in read_predictions(workspace.state, limit)
+    ]
 
 
 _DONE: dict[str, Callable[[Workspace, int], list[Row]]] = {

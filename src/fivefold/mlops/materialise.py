@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import partial
 
 import duckdb
+import msgspec
 
 from fivefold.core.errors import Conflict
 from fivefold.core.features import FeatureView
@@ -14,6 +15,7 @@ from fivefold.core.time import instant, iso
 from fivefold.data.archive import archived
 from fivefold.data.duck import parquet
 from fivefold.data.snapshots import Snapshot
+from fivefold.features.increment import Part, Parts
 from fivefold.features.materialise import Cut, Materialised, materialise
 from fivefold.features.state.mark import Mark, mark_of, view_of
 from fivefold.features.stream import catch_up, fed
@@ -100,6 +102,12 @@ def _one(
 ) -> None:
     source = rows_of(one.view.source).name
     snapshot = workspace.snapshot(source)
+    files = snapshot.files(workspace.places.tables)
+
+    def parts_of(earlier: str) -> list[str]:
+        held = msgspec.convert(workspace.catalog.snapshots.get(source, earlier).parts, Snapshot)
+        return [part.digest for part in held.parts]
+
     cut = _cut(workspace, one.view.source, snapshot) if isinstance(one.view.source, Stream) else None
     out.append(
         materialise(
@@ -113,7 +121,8 @@ def _one(
             schemas=one.schemas,
             scales=one.scales,
             # the very snapshot that the cut is of: an archiver may record the next one at any time
-            relation=lambda name: parquet(snapshot.files(workspace.places.tables)),
+            relation=lambda name: parquet(files),
+            parts=Parts([Part(p.digest, p.rows, f) for p, f in zip(snapshot.parts, files, strict=True)], parts_of),
             cut=cut,
             before_switch=partial(_catch_up, workspace, store, one),
             threads=workspace.env.threads,

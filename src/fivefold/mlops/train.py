@@ -64,9 +64,7 @@ def train(
     work = f"train:{model.name}:{key[:32]}"
     try:
         alive = partial(runs.renew, run_id, lease_us=RUN_LEASE)
-        with steps_of(
-            workspace.catalog.journal, work, "train", key=key, request=inputs, say=say, alive=alive
-        ) as steps:
+        with steps_of(workspace.catalog.journal, work, "train", key=key, request=inputs, say=say, alive=alive) as steps:
             version, warnings = _steps(workspace, model, schemas, key, inputs, run_id, steps, progress)
     except Exception as e:  # an interrupted training is no failed one: the same command goes on with it
         runs.finish(run_id, status="failed", error=f"{type(e).__name__}: {e}"[:2000])
@@ -80,11 +78,15 @@ def _begin_run(workspace: Workspace, model: Model, key: str, inputs: dict[str, J
     runs = workspace.catalog.runs
     for attempt in itertools.count(1):
         run_id = f"{model.name}-{key[:12]}-{attempt}"
-        tags = {"key": key, "definition": inputs["model"],
-                **{f"snapshot.{name}": made for name, made in inputs["snapshots"].items()},
-                **{f"environment.{name}": found for name, found in inputs["environment"].items()}}
-        run = runs.create(run_id, "train", model.name, actor=workspace.actor, params=_params(model), tags=tags,
-                          lease_us=RUN_LEASE)
+        tags = {
+            "key": key,
+            "definition": inputs["model"],
+            **{f"snapshot.{name}": made for name, made in inputs["snapshots"].items()},
+            **{f"environment.{name}": found for name, found in inputs["environment"].items()},
+        }
+        run = runs.create(
+            run_id, "train", model.name, actor=workspace.actor, params=_params(model), tags=tags, lease_us=RUN_LEASE
+        )
         if run.status in ("running", "killed"):
             runs.renew(run_id, lease_us=RUN_LEASE)
             return run_id

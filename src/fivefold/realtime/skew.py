@@ -129,7 +129,7 @@ def _grouped(asked: Iterable[tuple[Seen, _Asked]]) -> Iterator[tuple[Seen, list[
     """Those together that were made of the same rows."""
     groups: dict[tuple[Any, ...], tuple[Seen, list[_Asked]]] = {}
     for seen, one in asked:
-        key = (seen.space, seen.snapshot, tuple(sorted(seen.applied.items())))
+        key = (seen.space, seen.snapshot, tuple(sorted(seen.applied.items())), seen.pending)
         groups.setdefault(key, (seen, []))[1].append(one)
     # those of one snapshot one after the other
     yield from (groups[key] for key in sorted(groups))
@@ -201,7 +201,13 @@ def _rows(
         filters = one if filters is None else filters & one
         assert kind is not Type.FLOAT64, "no entity has a float for a key"
     # a file at a time: the order of rows is the order of the parts
-    tables = [pq.read_table(file, filters=filters, schema=schema) for file in files]
+    partly = dict(seen.pending)
+    tables = [
+        pq.read_table(file, filters=filters, schema=schema)
+        if place not in partly
+        else pq.read_table(file, schema=schema)[: partly[place]].filter(True if filters is None else filters)
+        for place, file in enumerate(files)
+    ]
     stream = view.source
     if isinstance(stream, Stream):
         cut = archived(past, stream.name)

@@ -90,7 +90,6 @@ def a_reader_sees_one_commit(store: OnlineStore) -> None:
     writer.join()
 
 
-
 def a_commit_changes_what_it_names_and_nothing_else(store: OnlineStore) -> None:
     store.commit([Write("v/p", [(b"a", b"1"), (b"b", b"2"), (b"c", b"3")], b"m1", None)])
     store.commit([Write("v/p", [(b"b", b"4"), (b"c", None), (b"never", None), (b"d", b"5")], b"m2", b"m1")])

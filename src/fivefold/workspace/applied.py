@@ -14,8 +14,7 @@ def require_applied(workspace: Workspace, refs: list[str]) -> None:
     stale = [
         ref
         for ref, noun in project.nouns.items()
-        if ref in wanted
-        and ((held := applied.get((noun.kind, noun.name))) is None or held.digest != noun_digest(noun))
+        if ref in wanted and ((held := applied.get((noun.kind, noun.name))) is None or held.digest != noun_digest(noun))
     ]
     if stale:
         raise Conflict(

@@ -56,7 +56,7 @@ def without(modules: str, program: str, argument: str) -> str:
 @pytest.mark.parametrize(
     ("name", "module", "package", "extra"),
     [
-        ("lightgbm-binary", "onnxruntime", "onnxruntime", "lightgbm"),
+        ("xgboost-binary", "onnxruntime", "onnxruntime", "xgboost"),
         ("lightgbm-categories", "lightgbm", "lightgbm", "lightgbm"),
         ("xgboost-native", "xgboost", "xgboost-cpu", "xgboost"),
         ("forest-binary", "skops", "skops", "sklearn"),
@@ -91,7 +91,7 @@ def test_a_learner_whose_library_is_missing_says_the_command(kind: str, modules:
 
 
 def test_a_package_is_used_without_the_library_that_trained_it(packages: dict[str, model_cases.Built]) -> None:
-    folder = str(packages["lightgbm-binary"].folder)
+    folder = str(packages["xgboost-binary"].folder)
     gone = "lightgbm,sklearn,xgboost,torch,onnx,onnxmltools,skl2onnx,pandas,optuna,mlflow"
     assert without(gone, LOAD + "print('loaded')", folder) == "loaded"
 

@@ -47,7 +47,7 @@ def test_an_operator_of_a_foreign_library_is_refused(tmp_path: Path) -> None:
         formats.load("onnx", tmp_path, "regression")
 
 
-@pytest.mark.parametrize("name", ["lightgbm-binary", "xgboost-ranking", "linear-multiclass"])
+@pytest.mark.parametrize("name", ["xgboost-binary", "xgboost-ranking", "linear-multiclass"])
 def test_a_model_says_nothing_of_the_converter_and_takes_any_number_of_rows(
     packages: dict[str, model_cases.Built], name: str
 ) -> None:
@@ -60,7 +60,7 @@ def test_a_model_says_nothing_of_the_converter_and_takes_any_number_of_rows(
 
 
 def test_converting_twice_gives_the_same_bytes(packages: dict[str, model_cases.Built]) -> None:
-    for name in ("lightgbm-multiclass", "xgboost-multiclass", "linear-binary", "forest-regression"):
+    for name in ("xgboost-multiclass", "linear-binary", "forest-regression"):
         convert = packages[name].fitted.to_onnx
         assert convert is not None
         assert convert() == convert(), name

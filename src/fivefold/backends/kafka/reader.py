@@ -115,5 +115,3 @@ class Reader:
 
 def _plain(headers: list[tuple[str, bytes | None]]) -> tuple[tuple[str, bytes], ...]:
     return tuple((name, value or b"") for name, value in headers)
-
-

@@ -176,9 +176,7 @@ class PubSub:
         if not came:
             return
         count = self._inbox.partitions()
-        self._inbox.take([
-            arrived(m.message_id, m.data, m.attributes, m.ordering_key, count) for _, m in came
-        ])
+        self._inbox.take([arrived(m.message_id, m.data, m.attributes, m.ordering_key, count) for _, m in came])
         # should this fail, they are delivered again, known by their ids, and acknowledged then
         self._subscriber.acknowledge(
             request={"subscription": self._subscription, "ack_ids": [id for id, _ in came]},

@@ -241,11 +241,13 @@ class Redis:
 
     def _stage(self, beside: list[bytes], chunk: list[tuple[bytes, bytes]]) -> int:
         values, keys = beside
-        added, *_ = self._run([
-            ("HSET", values, *(word for item in chunk for word in item)),
-            ("ZADD", keys, *(word for key, _ in chunk for word in (0, key))),
-            *(("PEXPIRE", key, STAGED_FOR) for key in beside),
-        ])
+        added, *_ = self._run(
+            [
+                ("HSET", values, *(word for item in chunk for word in item)),
+                ("ZADD", keys, *(word for key, _ in chunk for word in (0, key))),
+                *(("PEXPIRE", key, STAGED_FOR) for key in beside),
+            ]
+        )
         return int(added)
 
     def _write(self, partition: str, call: tuple[Any, ...]) -> list[Any]:

@@ -60,18 +60,18 @@ class Stored:
                 hint="Cast it to BIGINT or VARCHAR.",
             )
 
-    def parts(self) -> Iterator[tuple[pa.Table, bool]]:
-        """Tables that no two of share an entity, each with whether it is the only one."""
+    def parts(self) -> Iterator[tuple[pa.Table, int]]:
+        """Tables that no two of share an entity, each with how many they are."""
         if self._queries is None:
             table, width = self._whole()
             if table is not None and (self._files or not self._read_again):
-                yield table, True
+                yield table, 1
                 return
             self._queries = self._split(table, width)
         for query in self._queries:
             part, _ = read_within(self._at, query, 2**62, self.what)
             if part is not None:
-                yield part, len(self._queries) == 1
+                yield part, len(self._queries)
 
     def _whole(self) -> tuple[pa.Table | None, float]:
         """All rows, or None when they are above the budget, and then the bytes a row takes."""

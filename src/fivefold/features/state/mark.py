@@ -1,8 +1,8 @@
 """What a space of the online store holds: of which view, from which rows, for queries from which moment on.
 
-A batch view has one space. A view fed by a stream has, under its name, only a mark; its past is in the space of the
-mark's generation, and what came since in one space a partition of the stream. A new generation is made beside the one
-in use and takes its place when the mark does.
+A view has, under its name, only a mark; its past is in the space of the mark's generation, and what a stream brought
+since in one space a partition of the stream. A new generation is made beside the one in use and takes its place when
+the mark does.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ from fivefold.ports.online import MARK, OnlineStore
 class Mark(msgspec.Struct, frozen=True, array_like=True):
     """The mark of a view's space. Times are microseconds UTC.
 
-    Its past is the rows of the snapshot `snapshot`, for queries from `since` on. If the view is fed by a stream, `cut`
-    gives by partition the offset up to which the snapshot holds the stream's events. The mark of a partition's space
-    says in `applied` how far it has come.
+    Its past is the rows of the snapshot `snapshot`, for queries from `since` on; of those of its parts that `pending`
+    lists, by place in the snapshot, only so many rows, which are then the first ones. If the view is fed by a stream,
+    `cut` gives by partition the offset up to which the snapshot holds the stream's events. The mark of a partition's
+    space says in `applied` how far it has come. `kind` digests what states mean, whatever rows they are made of.
     """
 
     since: int
@@ -29,8 +30,21 @@ class Mark(msgspec.Struct, frozen=True, array_like=True):
     stream: str = ""
     cut: Mapping[int, int] = {}
     applied: int = -1
+    kind: str = ""
+    pending: tuple[tuple[int, int], ...] = ()
 
 
+class Built(msgspec.Struct, frozen=True, array_like=True):
+    """The mark of a generation's space: `done` of its source's parts (of entities) are in, parted as `how` says."""
+
+    how: str = ""
+    done: int = 0
+    entities: int = 0
+    whole: bool = False
+
+
+write_built = msgspec.msgpack.Encoder().encode
+read_built = msgspec.msgpack.Decoder(Built).decode
 write_mark = msgspec.msgpack.Encoder().encode
 read_mark = msgspec.msgpack.Decoder(Mark).decode
 
@@ -43,7 +57,7 @@ def mark_of(store: OnlineStore, space: str) -> Mark | None:
 
 def past_space(name: str, mark: Mark) -> str:
     """Where the values of a view's past lie."""
-    return f"{name}~{mark.made_of[:12]}" if mark.stream else name
+    return f"{name}~{mark.made_of[:12]}"
 
 
 def partition_space(name: str, mark: Mark, partition: int) -> str:

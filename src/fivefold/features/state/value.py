@@ -21,6 +21,7 @@ from fivefold.features.state.tiles import Summary
 
 __all__ = ["Read", "Value", "Values"]
 
+
 def _never(raw: bytes, at: int) -> None:
     return None
 

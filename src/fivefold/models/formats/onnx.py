@@ -29,7 +29,7 @@ def predictor(model: bytes, task: str) -> Predict:
     try:
         import onnxruntime as ort
     except ImportError:
-        raise missing_extra("onnxruntime", "lightgbm", "this model") from None
+        raise missing_extra("onnxruntime", "xgboost", "this model") from None
     options = ort.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 4
@@ -49,18 +49,6 @@ def predictor(model: bytes, task: str) -> Predict:
         return found if task == "multiclass" else found.ravel()
 
     return predict
-
-
-def lightgbm_to_onnx(booster: Any, features: int) -> bytes:
-    """A LightGBM booster as ONNX."""
-    from onnxmltools import convert_lightgbm
-    from onnxmltools.convert.common.data_types import FloatTensorType
-
-    return _bytes(
-        convert_lightgbm(
-            booster, initial_types=[("x", FloatTensorType([None, features]))], zipmap=False, target_opset=OPSET
-        )
-    )
 
 
 def xgboost_to_onnx(booster: Any, features: int, task: str) -> bytes:

@@ -9,7 +9,6 @@ from fivefold.core.learning import Learner
 from fivefold.models.fitted import Data, Fitted
 from fivefold.models.formats import first_line
 from fivefold.models.formats.lightgbm import predictor
-from fivefold.models.formats.onnx import lightgbm_to_onnx
 from fivefold.models.learners.parameters import require_known, whole
 
 OBJECTIVES = {"binary": "binary", "multiclass": "multiclass", "regression": "regression", "ranking": "lambdarank"}
@@ -60,5 +59,4 @@ def fit(data: Data, learner: Learner) -> Fitted:
         raise Invalid(
             f"LightGBM refused to train: {first_line(e)}.", hint="Check the learner's parameters and the label."
         ) from None
-    convert = None if data.categorical else lambda: lightgbm_to_onnx(booster, data.x.shape[1])
-    return Fitted("lightgbm", booster, predictor(booster), {**params, "n_estimators": rounds}, convert)
+    return Fitted("lightgbm", booster, predictor(booster), {**params, "n_estimators": rounds})
