@@ -6,7 +6,6 @@ import asyncio
 import http.client
 import json
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -17,7 +16,6 @@ from typing import Any
 
 from fivefold.core.learning import Model
 from fivefold.core.uses import Endpoint
-from fivefold.demo.start import start
 from fivefold.mlops import plan as plans
 from fivefold.mlops.apply import apply
 from fivefold.mlops.materialise import materialise_views
@@ -25,6 +23,7 @@ from fivefold.mlops.release import promote
 from fivefold.mlops.train import train
 from fivefold.realtime.endpoint import Live
 from fivefold.realtime.http import App
+from fivefold.realtime.http1 import Request, Response
 from fivefold.realtime.prediction_log import PredictionLog
 from fivefold.workspace import Workspace, open_workspace
 
@@ -121,48 +120,27 @@ class Asker:
         self.app, self.live, self.log = app, live, log
 
     def send(
-        self, body: bytes = b"", path: str = "/predict/returned", method: str = "POST", pieces: Sequence[bytes] = (),
-        **headers: str
+        self, body: bytes = b"", path: str = "/predict/returned", method: str = "POST", **headers: str
     ) -> tuple[int, Any, dict[bytes, bytes]]:
         """Status, decoded body and headers. Headers are named with underscores."""
-        named = {"host": "localhost:80", "content-type": "application/json"} | {
-            k.replace("_", "-"): v for k, v in headers.items()}
-        waiting = [*(pieces or [body])]
-        said: list[dict[str, Any]] = []
-
-        async def receive() -> dict[str, Any]:
-            piece = waiting.pop(0)
-            return {"type": "http.request", "body": piece, "more_body": bool(waiting)}
-
-        async def send(message: dict[str, Any]) -> None:
-            said.append(message)
-
-        path, _, query = path.partition("?")
-        scope = {"type": "http", "method": method, "path": path, "query_string": query.encode(),
-                 "headers": [(k.encode(), v.encode("latin-1")) for k, v in named.items()]}
-        asyncio.run(self.app(scope, receive, send))
-        return said[0]["status"], json.loads(said[1]["body"]), dict(said[0]["headers"])
+        status, found, more = self.raw(
+            body, path, method, **({"host": "localhost:80", "content_type": "application/json"} | headers))
+        return status, json.loads(found), more
 
     def raw(self, body: bytes = b"", path: str = "/", method: str = "POST", **headers: str) -> tuple[int, bytes, dict[bytes, bytes]]:
         """Status, body as it is and headers; no content type is sent that is not named."""
-        said: list[dict[str, Any]] = []
-        waiting = [{"type": "http.request", "body": body, "more_body": False}]
-
-        async def receive() -> dict[str, Any]:
-            if waiting:
-                return waiting.pop()
-            await asyncio.Event().wait()
-            raise AssertionError
-
-        async def send(message: dict[str, Any]) -> None:
-            said.append(message)
-
         named = {"host": "localhost"} | {k.replace("_", "-"): v for k, v in headers.items()}
         path, _, query = path.partition("?")
-        scope = {"type": "http", "method": method, "path": path, "query_string": query.encode(),
-                 "headers": [(k.encode(), v.encode("latin-1")) for k, v in named.items()]}
-        asyncio.run(self.app(scope, receive, send))
-        return said[0]["status"], b"".join(m["body"] for m in said[1:]), dict(said[0]["headers"])
+        request = Request(
+            method, path, query.encode(), {k.encode(): v.encode("latin-1") for k, v in named.items()}, body, "")
+
+        async def answered() -> tuple[int, bytes, dict[bytes, bytes]]:
+            found = self.app(request)
+            response = found if isinstance(found, Response) else await found
+            whole = response.body if response.stream is None else b"".join([piece async for piece in response.stream])
+            return response.status, whole, {b"content-type": response.kind, **dict(response.headers)}
+
+        return asyncio.run(answered())
 
     def ask(self, value: Any, path: str = "/predict/returned") -> tuple[int, Any]:
         status, body, _ = self.send(json.dumps(value).encode(), path)

@@ -125,17 +125,11 @@ def test_an_arrow_stream_has_the_same_values_with_their_types(service: Service) 
     entities = [{"customer_id": who} for who in ("c1", "c2", "nobody")]
     _, found = service.get(entities=entities)
 
-    async def raw() -> httpx.Response:
-        transport = httpx.ASGITransport(service.asker.app)
-        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
-            return await client.post("/features/get", json={"features": NAMES, "entities": entities},
-                                     headers={"accept": "application/vnd.apache.arrow.stream"})
-
-    import asyncio
-
-    answer = asyncio.run(raw())
-    assert answer.headers["content-type"] == "application/vnd.apache.arrow.stream"
-    with pa.ipc.open_stream(answer.content) as reader:
+    _, content, headers = service.asker.raw(
+        json.dumps({"features": NAMES, "entities": entities}).encode(), "/features/get",
+        content_type="application/json", accept="application/vnd.apache.arrow.stream")
+    assert headers[b"content-type"] == b"application/vnd.apache.arrow.stream"
+    with pa.ipc.open_stream(content) as reader:
         table = reader.read_all()
     assert table.schema.metadata == {b"as_of": MOMENT.encode()}
     assert [table.schema.field(n).type for n in NAMES] == [pa.int64(), pa.float64(), pa.float64()]

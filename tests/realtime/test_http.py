@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fivefold.realtime.protocols.bounds import MOST_BYTES, MOST_ROWS
+from fivefold.realtime.protocols.bounds import MOST_ROWS
 
 
 @pytest.fixture
@@ -105,21 +105,6 @@ def test_a_request_holds_one_row_to_ten_thousand(asker: Any, row: dict[str, Any]
         assert len({a["id"] for a in body["rows"]}) == count
     else:
         assert message(body) == f"rows holds {count} rows (accepted: 1 to {MOST_ROWS})."
-
-
-@pytest.mark.parametrize("stated", [str(MOST_BYTES + 1), "9" * 40, "-1", "x", "1e3"])
-def test_a_length_out_of_bounds_is_refused_before_anything_is_read(asker: Any, stated: str) -> None:
-    status, body, headers = asker.send(b"{}", content_length=stated)
-    assert status == 413
-    assert f"(accepted: {MOST_BYTES})" in message(body)
-    assert headers[b"connection"] == b"close"
-
-
-def test_a_body_in_pieces_is_refused_once_it_is_too_long(asker: Any) -> None:
-    status, _, headers = asker.send(pieces=[b" " * (1 << 20)] * 9)
-    assert status == 413
-    assert headers[b"connection"] == b"close"
-    assert asker.send(pieces=[b'{"customer_id"', b': "c1", "am', b'ount": 1}'])[0] == 200
 
 
 def test_health_says_who_waits_and_what_is_wrong(shop: Any, untrained: Any) -> None:

@@ -13,11 +13,11 @@ from fivefold.core.time import moment
 from fivefold.core.types import Type
 from fivefold.features.fields import accepted, shown
 from fivefold.features.lookup import ABSENT, EXPIRED, NULL, PRESENT
-from fivefold.realtime.bodies import Reply, refusal, require_json
 from fivefold.realtime.feature_tables import ARROW_STREAM, found_table, written
 from fivefold.realtime.features import FeatureService, Found
 from fivefold.realtime.protocols.bounds import MOST_ROWS
 from fivefold.realtime.push import Push
+from fivefold.realtime.replies import Reply, refusal, require_json
 from fivefold.realtime.routes import Permission, Request, Response, Route
 
 T = TypeVar("T")
@@ -80,7 +80,7 @@ class FeatureRoutes:
 
     async def _on_get(self, request: Request) -> Response:
         require_json(request.headers)
-        asked = _decoded(_get, await request.body())
+        asked = _decoded(_get, request.body)
         try:
             at = accepted({"at": asked.at}, {"at": Type.TIMESTAMP})["at"]
             found = self._features.get(
@@ -94,7 +94,7 @@ class FeatureRoutes:
 
     async def _on_feast_get(self, request: Request) -> Response:
         require_json(request.headers, b"")  # Feast's own client says nothing of the kind
-        asked = _decoded(_feast_get, await request.body())
+        asked = _decoded(_feast_get, request.body)
         try:
             lookup = self._features.lookup([_own_name(n) for n in asked.features or []], asked.feature_service)
             names = {n: _feast_name(n, asked.full_feature_names) for n in lookup.names}
@@ -125,7 +125,7 @@ class FeatureRoutes:
 
     async def _on_feast_push(self, request: Request) -> Response:
         require_json(request.headers, b"")
-        asked = _decoded(_feast_push, await request.body())
+        asked = _decoded(_feast_push, request.body)
         try:
             if asked.to not in _FEAST_TO:
                 raise Unsupported(
@@ -140,7 +140,7 @@ class FeatureRoutes:
 
     async def _on_events(self, request: Request) -> Response:
         require_json(request.headers)
-        rows = _decoded(_events, await request.body())
+        rows = _decoded(_events, request.body)
         _check_count(len(rows), "events were sent")
         try:
             # a broker may take its time; other requests are answered meanwhile

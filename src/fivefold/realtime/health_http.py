@@ -8,9 +8,9 @@ from typing import Any
 import msgspec
 
 from fivefold.core.errors import FivefoldError
-from fivefold.realtime.bodies import Reply
 from fivefold.realtime.endpoint import Live
 from fivefold.realtime.prediction_log import PredictionLog
+from fivefold.realtime.replies import Reply
 from fivefold.realtime.routes import Permission, Request, Response, Route
 
 _encode = msgspec.json.Encoder().encode

@@ -1,18 +1,19 @@
-"""The HTTP front of endpoints, plain ASGI: every size is bounded before anything is read."""
+"""The HTTP front of endpoints: requests to the handlers of their routes, errors to what their clients read."""
 
 from __future__ import annotations
 
-import asyncio
 import sys
 import traceback
-from collections.abc import Awaitable, Callable, Mapping
+import types
+from collections.abc import Awaitable, Coroutine, Generator, Mapping
 from typing import Any
+from urllib.parse import unquote
 
 import msgspec
 
 from fivefold.core.errors import FivefoldError
 from fivefold.features.fields import shown
-from fivefold.realtime.bodies import BODY_SECONDS, CLOSE, Receive, Reply, refusal
+from fivefold.realtime import http1
 from fivefold.realtime.endpoint import Live
 from fivefold.realtime.features_http import FeatureRoutes
 from fivefold.realtime.health_http import HealthRoutes
@@ -21,12 +22,14 @@ from fivefold.realtime.oip_http import OipRoutes
 from fivefold.realtime.predict_http import PredictRoutes
 from fivefold.realtime.prediction_log import PredictionLog
 from fivefold.realtime.predictor import Predict, predict
-from fivefold.realtime.routes import Header, Request, Response, Routes, Streamed
+from fivefold.realtime.replies import Reply, refusal
+from fivefold.realtime.routes import Request, Response, Routes
 from fivefold.realtime.tfserving_http import TfServingRoutes
 
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 
-Send = Callable[[dict[str, Any]], Awaitable[None]]
+_MOST_HOSTS = 100
+"""Host headers that are remembered as ours, ports and all."""
 
 _encode = msgspec.json.Encoder().encode
 _TEXTS = ("/v2", "/v1/")
@@ -35,7 +38,7 @@ _MLFLOW_CODES = {400: "BAD_REQUEST", 404: "RESOURCE_DOES_NOT_EXIST", 503: "TEMPO
 
 
 class App:
-    """The ASGI application over live endpoints; `hosts` are the Host names it answers to.
+    """The application over live endpoints; `hosts` are the Host names it answers to.
 
     `predict` answers a batch for an endpoint, whatever format it came in.
     """
@@ -46,12 +49,11 @@ class App:
         log: PredictionLog,
         *,
         hosts: tuple[str, ...] = LOOPBACK,
-        body_seconds: float = BODY_SECONDS,
         features: FeatureRoutes | None = None,
         predict: Predict = predict,
     ) -> None:
         self._hosts = hosts
-        self._body_seconds = body_seconds
+        self._known_hosts: set[str] = set()
         health = HealthRoutes(endpoints, log, lambda: self.draining)
         self.routes = Routes(
             [
@@ -64,86 +66,70 @@ class App:
             ]
         )
         self.draining = False
-        """Set when it was told to stop: it is not ready any more, and connections close with their next answer."""
+        """Set when it was told to stop: it is not ready any more."""
 
-    async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan":
-            await _lifespan(receive, send)
-            return
-        if scope["type"] != "http":
-            return
+    def __call__(self, asked: http1.Request) -> Response | Awaitable[Response]:
+        """Answer a request; at once, where nothing has to be waited for."""
+        answering = self._answer(asked)
         try:
-            response = await self._respond(scope, receive)
-        except Reply as e:
-            response = _told(scope["path"], e)
-        except FivefoldError as e:
-            response = _told(scope["path"], refusal(e))
-        except Exception:  # the edge of the process: one request may fail, the others go on
-            response = _told(scope["path"], _fault())
-        last = (CLOSE,) if self.draining else ()
-        if isinstance(response, Streamed):
-            await _stream(response, last, receive, send)
-            return
-        status, body, kind, headers = response
-        length = (b"content-length", str(len(body)).encode())
-        await _start(send, status, kind, (length, *headers, *last))
-        await send({"type": "http.response.body", "body": body})
+            # until it first waits it needs no task of its own, and most requests never do
+            waits_for = answering.send(None)
+        except StopIteration as done:
+            found: Response = done.value
+            return found
+        return _resumed(answering, waits_for)
 
-    async def _respond(self, scope: Mapping[str, Any], receive: Receive) -> Response | Streamed:
-        headers = dict(scope["headers"])
+    def refused(self, status: int, message: str) -> Response:
+        """The answer to what is no proper request."""
+        return _told("", Reply(status, message))
+
+    async def _answer(self, asked: http1.Request) -> Response:
+        path = unquote(asked.path) if "%" in asked.path else asked.path
+        try:
+            return await self._respond(asked, path)
+        except Reply as e:
+            return _told(path, e)
+        except FivefoldError as e:
+            return _told(path, refusal(e))
+        except Exception:  # the edge of the process: one request may fail, the others go on
+            return _told(path, _fault())
+
+    async def _respond(self, asked: http1.Request, path: str) -> Response:
+        headers = asked.headers
         host = headers.get(b"host", b"").decode("latin-1")
         # a page of another site could reach a local server under a name of its own (DNS rebinding)
-        if _hostname(host) not in self._hosts:
-            raise Reply(421, f"this server does not answer to the host {shown(host)}.")
-        origin = headers.get(b"origin", b"").decode("latin-1")
-        if origin and _hostname(origin.partition("://")[2]) not in self._hosts:
-            raise Reply(403, f"this server does not answer to pages of {shown(origin)}.")
-        path = scope["path"]
-        found = self.routes.find(scope["method"], path)
+        if host not in self._known_hosts:
+            self._require_host(host)
+        origin = headers.get(b"origin")
+        if origin and _hostname(origin.decode("latin-1").partition("://")[2]) not in self._hosts:
+            raise Reply(403, f"this server does not answer to pages of {shown(origin.decode('latin-1'))}.")
+        found = self.routes.find(asked.method, path)
         if found is None:
             raise Reply(404, f"there is nothing at {shown(path)}.", "Ask POST /predict/ENDPOINT, GET / or GET /health.")
         route, params = found
-        query = scope.get("query_string", b"")
-        return await route.handler(Request(params, query, headers, receive, self._body_seconds))
+        return await route.handler(Request(params, asked.query, headers, asked.body, asked.peer))
+
+    def _require_host(self, host: str) -> None:
+        if _hostname(host) not in self._hosts:
+            raise Reply(421, f"this server does not answer to the host {shown(host)}.")
+        if len(self._known_hosts) < _MOST_HOSTS:
+            self._known_hosts.add(host)
 
 
-async def _start(send: Send, status: int, kind: bytes, headers: tuple[Header, ...]) -> None:
-    fixed = ((b"content-type", kind), (b"x-content-type-options", b"nosniff"))
-    await send({"type": "http.response.start", "status": status, "headers": [*fixed, *headers]})
-
-
-async def _stream(response: Streamed, headers: tuple[Header, ...], receive: Receive, send: Send) -> None:
-    """Send pieces as they come, until there are no more or the client is gone."""
-    await _start(send, 200, response.kind, ((b"cache-control", b"no-store"), *headers))
-    gone = asyncio.ensure_future(_gone(receive))
+@types.coroutine
+def _resumed(started: Coroutine[Any, Any, Response], waits_for: Any) -> Generator[Any, Any, Response]:
+    """What a coroutine gives that was started, and waits for something."""
     try:
-        async for piece in response.pieces:
-            await send({"type": "http.response.body", "body": piece, "more_body": True})
-            # others are answered between pieces, and a client that left is noticed
-            await asyncio.sleep(0)
-            if gone.done():
-                return
-    except Exception:  # the edge of the process: a stream that breaks off has no end, which its reader sees
-        traceback.print_exc(file=sys.stderr)
-        raise
-    finally:
-        gone.cancel()
-    await send({"type": "http.response.body", "body": b""})
-
-
-async def _gone(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
-
-
-async def _lifespan(receive: Receive, send: Send) -> None:
-    while True:
-        message = await receive()
-        if message["type"] == "lifespan.startup":
-            await send({"type": "lifespan.startup.complete"})
-        elif message["type"] == "lifespan.shutdown":
-            await send({"type": "lifespan.shutdown.complete"})
-            return
+        while True:
+            try:
+                sent = yield waits_for
+            except BaseException as e:
+                waits_for = started.throw(e)
+            else:
+                waits_for = started.send(sent)
+    except StopIteration as done:
+        found: Response = done.value
+        return found
 
 
 def _fault() -> Reply:

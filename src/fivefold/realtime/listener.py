@@ -7,7 +7,7 @@ import socket
 import ssl
 from functools import partial
 
-from fivefold.realtime.http1 import Connection, Front
+from fivefold.realtime.connection import Connection, Front
 
 AT_ONCE = 16
 """So many clients are accepted before the others get their turn again."""

@@ -9,11 +9,12 @@ import msgspec
 
 from fivefold import __version__
 from fivefold.core.errors import NotFound
-from fivefold.realtime.bodies import JSON, Reply, require_json
 from fivefold.realtime.endpoint import Live
+from fivefold.realtime.http1 import JSON
 from fivefold.realtime.named import named
 from fivefold.realtime.predictor import Predict
 from fivefold.realtime.protocols import mlflow
+from fivefold.realtime.replies import Reply, require_json
 from fivefold.realtime.routes import Permission, Request, Response, Route
 
 _encode = msgspec.json.Encoder().encode
@@ -59,7 +60,7 @@ class MlflowRoutes:
             raise Reply(415, f"the charset is {charset.decode('latin-1')[:40]!r} (accepted: utf-8).")
         signature = live.signature
         decode = mlflow.decode_csv if kind.strip() == mlflow.CSV else mlflow.decode_json
-        batch = decode(await request.body(), signature, started)
+        batch = decode(request.body, signature, started)
         return Response(200, mlflow.encode(await self._predict(live, batch)), JSON)
 
     def _asked(self, name: str | None) -> Live:

@@ -9,14 +9,15 @@ from typing import Any
 import msgspec
 
 from fivefold.core.errors import FivefoldError, Unsupported
-from fivefold.realtime.bodies import Reply
 from fivefold.realtime.endpoint import Live
+from fivefold.realtime.http1 import Header
 from fivefold.realtime.named import named
 from fivefold.realtime.predictor import Predict
 from fivefold.realtime.protocols import oip_about, oip_rest
 from fivefold.realtime.protocols.batch import Signature
 from fivefold.realtime.protocols.bounds import deflated, inflated
-from fivefold.realtime.routes import Handler, Header, Permission, Request, Response, Route
+from fivefold.realtime.replies import Reply
+from fivefold.realtime.routes import Handler, Permission, Request, Response, Route
 
 OCTETS = b"application/octet-stream"
 SMALLEST_COMPRESSED = 1024
@@ -94,7 +95,7 @@ class OipRoutes:
         return Response(200, _encode({"model_stats": all_statistics(self._endpoints)}))
 
     async def _index(self, request: Request) -> Response:
-        body = await request.body()
+        body = request.body
         try:
             ready = bool(body) and bool(msgspec.json.decode(body, type=dict[str, Any]).get("ready"))
         except (ValueError, RecursionError) as e:
@@ -105,7 +106,7 @@ class OipRoutes:
         started = time.perf_counter_ns()
         live, signature = self._found(request)
         headers = request.headers
-        body = inflated(await request.body(), headers.get(b"content-encoding", b"").decode("latin-1").strip().lower())
+        body = inflated(request.body, headers.get(b"content-encoding", b"").decode("latin-1").strip().lower())
         head = headers.get(b"inference-header-content-length", b"")
         asked = oip_rest.decode(body, head, signature, request.params.get("version", ""), started)
         answer, length = oip_rest.encode(await self._predict(live, asked.batch), asked)

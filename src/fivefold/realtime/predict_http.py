@@ -6,13 +6,15 @@ import time
 from collections.abc import AsyncIterator, Mapping
 
 from fivefold.core.errors import FivefoldError
-from fivefold.realtime.bodies import require_json
 from fivefold.realtime.endpoint import Live
 from fivefold.realtime.named import named
 from fivefold.realtime.predictor import Predict
 from fivefold.realtime.protocols import events, own
 from fivefold.realtime.protocols.batch import Batch, Outcome
-from fivefold.realtime.routes import Permission, Request, Response, Route, Streamed
+from fivefold.realtime.replies import require_json
+from fivefold.realtime.routes import Permission, Request, Response, Route
+
+NO_STORE = ((b"cache-control", b"no-store"),)
 
 
 class PredictRoutes:
@@ -27,12 +29,12 @@ class PredictRoutes:
         """What is answered here."""
         return [Route("POST", "/predict/{endpoint}", self._on_predict, Permission.PREDICT)]
 
-    async def _on_predict(self, request: Request) -> Response | Streamed:
+    async def _on_predict(self, request: Request) -> Response:
         started = time.perf_counter_ns()
         live = named(self._endpoints, request.params["endpoint"])
         require_json(request.headers)
         signature = live.signature
-        batch, alone = own.decode(request.query, await request.body(), signature, started)
+        batch, alone = own.decode(request.query, request.body, signature, started)
         if events.EVENT_STREAM in request.headers.get(b"accept", b""):
             return await self._events(live, batch)
         outcome = await self._predict(live, batch)
@@ -40,11 +42,11 @@ class PredictRoutes:
             raise outcome.errors[0]
         return Response(200, own.encode(outcome))
 
-    async def _events(self, live: Live, batch: Batch) -> Streamed:
+    async def _events(self, live: Live, batch: Batch) -> Response:
         # what fails all rows is said with a status, before anything is streamed; later pieces keep its moment
         first = await self._predict(live, batch.piece(0, events.ROWS_AT_ONCE))
         batch.at = first.as_of
-        return Streamed(self._pieces(live, batch, first), events.EVENT_STREAM)
+        return Response(200, b"", events.EVENT_STREAM, NO_STORE, self._pieces(live, batch, first))
 
     async def _pieces(self, live: Live, batch: Batch, outcome: Outcome) -> AsyncIterator[bytes]:
         failed = len(outcome.errors)

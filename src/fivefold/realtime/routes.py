@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import enum
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import NamedTuple
 
 from fivefold.features.fields import shown
-from fivefold.realtime.bodies import JSON, Receive, Reply, read_body
+from fivefold.realtime.http1 import Response
+from fivefold.realtime.replies import Reply
 
-Header = tuple[bytes, bytes]
+__all__ = ["Permission", "Request", "Response", "Route", "Routes"]
 
 MOST_KNOWN = 1000
 """Paths whose route is remembered."""
@@ -29,37 +30,17 @@ class Permission(enum.StrEnum):
     """To change what is served, or what it is served from."""
 
 
-class Response(NamedTuple):
-    """What is sent back."""
-
-    status: int
-    body: bytes
-    kind: bytes = JSON
-    headers: tuple[Header, ...] = ()
-
-
-class Streamed(NamedTuple):
-    """An answer in pieces, each sent when it is there; none is asked for while the client is slow to take the last."""
-
-    pieces: AsyncIterator[bytes]
-    kind: bytes
-
-
 class Request(NamedTuple):
-    """What came: the parts of its path that a route names, its query and headers, and its body to be read."""
+    """What came: the parts of its path that a route names, its query, headers and body, and who sent it."""
 
     params: Mapping[str, str]
     query: bytes
     headers: Mapping[bytes, bytes]
-    receive: Receive
-    seconds: float
-
-    async def body(self) -> bytes:
-        """The whole body. Raises Reply for one that is too long, too slow or cut."""
-        return await read_body(self.headers, self.receive, self.seconds)
+    body: bytes
+    peer: str = ""
 
 
-Handler = Callable[[Request], Awaitable[Response | Streamed]]
+Handler = Callable[[Request], Awaitable[Response]]
 
 
 class Route(NamedTuple):

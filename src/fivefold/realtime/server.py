@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import signal
 import socket
@@ -10,23 +11,23 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
-from types import FrameType
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
-
-import uvicorn
 
 from fivefold.core.errors import Invalid, NotFound, Unavailable, missing_extra
 from fivefold.core.features import FeatureView
 from fivefold.core.sources import Stream
 from fivefold.core.uses import Endpoint
 from fivefold.ports.streams import Broker
-from fivefold.realtime.connection import Connection
+from fivefold.realtime.connection import Front, Limits
 from fivefold.realtime.endpoint import POLL_SECONDS, Live
 from fivefold.realtime.features import FeatureService
 from fivefold.realtime.features_http import FeatureRoutes
 from fivefold.realtime.http import LOOPBACK, App
+from fivefold.realtime.listener import Listener
 from fivefold.realtime.prediction_log import PredictionLog
 from fivefold.realtime.predictor import predict
+from fivefold.realtime.protocols.bounds import MOST_BYTES
 from fivefold.realtime.push import Push
 from fivefold.realtime.sending import Sender
 from fivefold.workspace import Workspace
@@ -35,6 +36,11 @@ if TYPE_CHECKING:
     from fivefold.realtime.rpc import RpcServer
 
 DRAIN_SECONDS = 10
+BACKLOG = 1024
+"""Clients that may wait to be accepted."""
+
+_TICK = 0.02
+
 FAREWELL_SECONDS = 0.5
 """How long a server that was told to stop goes on answering, so that clients leave with an answer and not without."""
 
@@ -79,13 +85,22 @@ def serve(
             watcher.start()
             rpcs = None if grpc_port is None else _grpc(endpoints, app, features, push, host, grpc_port)
             server = _Server(app, lambda at: started(at, endpoints) if started else None, rpcs, started_grpc)
-            server.run([listening])
+            _loop().run(server.run(listening))
         finally:
             over.set()
             log.close()
             store.close()
             for broker in brokers:
                 broker.close()
+
+
+def _loop() -> ModuleType:
+    """What runs coroutines: uvloop, where there is one for this system."""
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio
+    return uvloop  # type: ignore[no-any-return, unused-ignore]
 
 
 class _Log:
@@ -151,8 +166,8 @@ def _watch(endpoints: dict[str, Live], over: threading.Event) -> None:
             live.refresh()
 
 
-class _Server(uvicorn.Server):
-    """uvicorn that says where it listens, and that leaves when told to without dropping anybody."""
+class _Server:
+    """Answers until it is told to stop, and leaves without dropping anybody."""
 
     def __init__(
         self,
@@ -161,59 +176,54 @@ class _Server(uvicorn.Server):
         rpcs: RpcServer | None,
         ready_rpcs: Callable[[str], None] | None,
     ) -> None:
-        super().__init__(
-            uvicorn.Config(
-                app,
-                http=Connection,
-                ws="none",
-                loop="auto",
-                log_level="warning",
-                access_log=False,
-                timeout_graceful_shutdown=DRAIN_SECONDS,
-                lifespan="on",
-            )
-        )
-        self._app = app
-        self._ready = ready
-        self._rpcs = rpcs
-        self._ready_rpcs = ready_rpcs
-        self._leaving: float | None = None
+        self._app, self._ready = app, ready
+        self._rpcs, self._ready_rpcs = rpcs, ready_rpcs
+        self._told = asyncio.Event()
+        self._farewell = FAREWELL_SECONDS
+        self._forced = False
 
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+    async def run(self, listening: socket.socket) -> None:
+        """Serve on a socket until SIGTERM or SIGINT."""
+        loop = asyncio.get_running_loop()
+        if threading.current_thread() is threading.main_thread():
+            for sig in (signal.SIGINT, signal.SIGTERM):
+                loop.add_signal_handler(sig, self._on_signal, sig)
         if self._rpcs is not None:
             address = await self._rpcs.start()
             if self._ready_rpcs is not None:
                 self._ready_rpcs(address)
-        await super().startup(sockets)
-        if self.started and sockets:
-            host, port = sockets[0].getsockname()[:2]
-            self._ready(f"http://{f'[{host}]' if ':' in host else host}:{port}")
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        if self._rpcs is not None:
-            await self._rpcs.stop(0.0 if self.force_exit else DRAIN_SECONDS)
-        await super().shutdown(sockets)
-
-    async def on_tick(self, counter: int) -> bool:
-        over = self._leaving is not None and time.monotonic() >= self._leaving
-        return await super().on_tick(counter) or over
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        # uvicorn raises the signal again once it has shut down, which would end the process before the log is written
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        before = {s: signal.signal(s, self.handle_exit) for s in (signal.SIGINT, signal.SIGTERM)}
+        front = Front(self._app, self._app.refused, loop, Limits(body_bytes=MOST_BYTES))
+        listening.listen(BACKLOG)
+        listener = Listener(listening, front)
+        listener.open()
+        host, port = listening.getsockname()[:2]
+        self._ready(f"http://{f'[{host}]' if ':' in host else host}:{port}")
         try:
-            yield
+            await self._told.wait()
+            self._app.draining = front.draining = True
+            # who has a connection, or comes just now, gets an answer that says that it is the last one
+            await self._until(self._farewell, lambda: False)
+            listener.shut()
+            listening.close()
+            front.leave()
+            stopping = None if self._rpcs is None else asyncio.ensure_future(self._rpcs.stop(DRAIN_SECONDS))
+            await self._until(DRAIN_SECONDS, lambda: not front.connections)
+            if self._rpcs is not None and self._forced:
+                await self._rpcs.stop(0.0)
+            if stopping is not None:
+                await stopping
         finally:
-            for s, handler in before.items():
-                signal.signal(s, handler)
+            front.close()
 
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        self._app.draining = True
-        if self._leaving is None:
-            self._leaving = time.monotonic() + (FAREWELL_SECONDS if sig == signal.SIGTERM else 0.0)
+    async def _until(self, seconds: float, over: Callable[[], bool]) -> None:
+        """Wait until something is so, so many seconds at most, or until it is told to stop at once."""
+        end = time.monotonic() + seconds
+        while not (over() or self._forced or time.monotonic() >= end):
+            await asyncio.sleep(_TICK)
+
+    def _on_signal(self, sig: int) -> None:
+        if not self._told.is_set():
+            self._farewell = FAREWELL_SECONDS if sig == signal.SIGTERM else 0.0
+            self._told.set()
         elif sig == signal.SIGINT:
-            self.force_exit = True
+            self._forced = True

@@ -58,7 +58,7 @@ class TfServingRoutes:
         started = time.perf_counter_ns()
         live, signature = self._found(request)
         version = request.params.get("version", "")
-        batch, by_row = tfserving.decode(await request.body(), signature, version, started)
+        batch, by_row = tfserving.decode(request.body, signature, version, started)
         return Response(200, tfserving.encode(await self._predict(live, batch), by_row))
 
 

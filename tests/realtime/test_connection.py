@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 import uvloop
 
-from fivefold.realtime.http1 import Front, Handler, Limits, Request, Response
+from fivefold.realtime.connection import Front, Limits
+from fivefold.realtime.http1 import Handler, Request, Response
 from fivefold.realtime.listener import Listener
 
 LIMITS = Limits(body_bytes=1000, connections=8, head_seconds=1.0, body_seconds=1.0, idle_seconds=1.0, stall_seconds=1.0)

@@ -1,0 +1,34 @@
+"""Errors as answers: what class they are says what the client can do about them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from fivefold.core.errors import Conflict, FivefoldError, Invalid, NotFound, Unavailable, Unsupported
+from fivefold.realtime.http1 import JSON
+from fivefold.realtime.protocols.bounds import Expired, TooLarge
+
+_STATUS = {TooLarge: 413, Expired: 504, Invalid: 400, NotFound: 404, Conflict: 409, Unavailable: 503, Unsupported: 501}
+
+
+class Reply(Exception):
+    """An error answer: status, message, and how to mend it."""
+
+    def __init__(
+        self, status: int, message: str, hint: str = "", headers: tuple[tuple[bytes, bytes], ...] = ()
+    ) -> None:
+        super().__init__(message)
+        self.status, self.message, self.hint, self.headers = status, message, hint, headers
+
+
+def refusal(error: FivefoldError) -> Reply:
+    """An error of ours as an answer: its class says what the client can do about it."""
+    status = next((s for kind, s in _STATUS.items() if isinstance(error, kind)), 500)
+    return Reply(status, error.message, error.hint)
+
+
+def require_json(headers: Mapping[bytes, bytes], *others: bytes) -> None:
+    """Raise Reply for a content type that is neither JSON nor one of the others."""
+    kind = headers.get(b"content-type", b"").split(b";")[0].strip().lower()
+    if kind not in (JSON, *others):
+        raise Reply(415, f"the content type is {kind.decode('latin-1')!r}, not application/json.")
