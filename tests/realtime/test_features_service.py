@@ -184,7 +184,6 @@ def test_the_rules_of_the_front_hold_for_every_path(service: Service, path: str)
     assert send(b"{}", path, host="evil.example")[0] == 421
     assert send(b"{}", path, origin="https://evil.example")[0] == 403
     assert send(b"{}", path, content_type="text/plain")[0] == 415
-    assert send(b"{}", path, content_length=str(1 << 40))[0] == 413
     for body in (b"", b"{", b"7", b"[" * 100_000):
         assert send(body, path)[0] == 400
 

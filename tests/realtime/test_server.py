@@ -21,9 +21,9 @@ from fivefold.realtime.server import FAREWELL_SECONDS, require_loopback
 from fivefold.workspace.predictions import read_predictions
 
 QUICK = """
-import fivefold.realtime.connection as connection, fivefold.realtime.http as http
-connection.HEAD_SECONDS = 0.4
-http.App.__init__.__kwdefaults__["body_seconds"] = 0.4
+import functools
+import fivefold.realtime.server as server
+server.Limits = functools.partial(server.Limits, head_seconds=0.4, body_seconds=0.4)
 """
 FULL_DISK = """
 import resource, threading
@@ -233,7 +233,7 @@ def test_a_client_that_is_slow_with_its_head_or_body_is_let_go(shop: Any, row: d
         assert b"the body did not arrive within 0.4 s." in half
         chunked = speak(server.port, HEAD + b"transfer-encoding: chunked\r\n\r\n4\r\n{\"cu\r\n")
         assert chunked.startswith(b"HTTP/1.1 408")
-        assert time.monotonic() - began < 8
+        assert time.monotonic() - began < 15
         assert server.ask(row)[0] == 200
         assert server.stop()[0] == 0
 
@@ -246,9 +246,9 @@ def test_a_slow_client_does_not_keep_it_from_leaving(shop: Any) -> None:
 
 @pytest.mark.parametrize(("sent", "answer"), [
     (b"GARBAGE\r\n\r\n", b"HTTP/1.1 400"),
-    (b"GET / HTTP/1.1\r\nx: " + b"y" * 70_000, b"HTTP/1.1 400"),
-    (b"GET / HTTP/1.1\r\n" + b"".join(b"x%d: y\r\n" % i for i in range(9000)), b"HTTP/1.1 400"),
-    (b"GET /" + b"a" * 70_000, b"HTTP/1.1 400"),
+    (b"GET / HTTP/1.1\r\nx: " + b"y" * 70_000, b"HTTP/1.1 431"),
+    (b"GET / HTTP/1.1\r\n" + b"".join(b"x%d: y\r\n" % i for i in range(9000)), b"HTTP/1.1 431"),
+    (b"GET /" + b"a" * 70_000, b"HTTP/1.1 431"),
     (HEAD + b"content-length: 99999999999\r\n\r\n", b"HTTP/1.1 413"),
     (HEAD + b"content-length: -1\r\n\r\n", b"HTTP/1.1 400"),
     (HEAD + b"content-length: 5\r\ncontent-length: 6\r\n\r\n{}", b"HTTP/1.1 400"),

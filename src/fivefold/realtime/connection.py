@@ -260,6 +260,8 @@ class Connection(asyncio.Protocol):
             self._refuse(400, "this server is no proxy.")
             return
         kept = [(n, v) for n, v in self._headers.items() if n not in (b"upgrade", b"connection")]
+        if b"close" in self._headers.get(b"connection", b"").lower():
+            kept.append(CLOSE)
         head = b"%b %b HTTP/1.1\r\n%b\r\n" % (method, url, b"".join(b"%b: %b\r\n" % header for header in kept))
         self._parser = httptools.HttpRequestParser(self)
         self.data_received(head + rest)
