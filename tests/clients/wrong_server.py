@@ -104,11 +104,11 @@ class Twice:
 
     def _outputs(self, asked: Any, shape: Any, values: list[float]) -> tuple[int, dict[str, str], bytes]:
         made = {"y": ("FP32", shape, values), "word": ("BYTES", [1], ["é"])}
-        wanted = {o["name"]: o.get("parameters", {}) for o in asked.get("outputs", ())} or dict.fromkeys(made, {})
+        wanted = {o["name"]: o.get("parameters", {}) for o in asked.get("outputs", ())} or {key: {} for key in made}
         if set(wanted) - set(made) and self.fault != "any output will do":
             raise Refused(400, "no such output")
         if self.fault == "always all outputs":
-            wanted = dict.fromkeys(made, {}) | wanted
+            wanted = {key: {} for key in made} | wanted
         everything = (asked.get("parameters") or {}).get("binary_data_output", False)
         told, raws = [], []
         for name, parameters in wanted.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import signal
 import socket
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
     from fivefold.realtime.rpc import RpcServer
 
 DRAIN_SECONDS = 10
+INTERRUPTED_SECONDS = 1.0
+"""How long calls of gRPC that are under way may take after Ctrl-C."""
+
 FAREWELL_SECONDS = 0.5
 """How long a server that was told to stop goes on answering, so that clients leave with an answer and not without."""
 
@@ -178,6 +182,7 @@ class _Server(uvicorn.Server):
         self._rpcs = rpcs
         self._ready_rpcs = ready_rpcs
         self._leaving: float | None = None
+        self._interrupted = False
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         if self._rpcs is not None:
@@ -190,9 +195,12 @@ class _Server(uvicorn.Server):
             self._ready(f"http://{f'[{host}]' if ':' in host else host}:{port}")
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        if self._rpcs is not None:
-            await self._rpcs.stop(0.0 if self.force_exit else DRAIN_SECONDS)
-        await super().shutdown(sockets)
+        if self._rpcs is None:
+            await super().shutdown(sockets)
+            return
+        # a stream that is open and idle is not worth waiting for when somebody waits for the prompt
+        grace = INTERRUPTED_SECONDS if self._interrupted else DRAIN_SECONDS
+        await asyncio.gather(self._rpcs.stop(grace), super().shutdown(sockets))
 
     async def on_tick(self, counter: int) -> bool:
         over = self._leaving is not None and time.monotonic() >= self._leaving
@@ -213,6 +221,7 @@ class _Server(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         self._app.draining = True
+        self._interrupted = self._interrupted or sig == signal.SIGINT
         if self._leaving is None:
             self._leaving = time.monotonic() + (FAREWELL_SECONDS if sig == signal.SIGTERM else 0.0)
         elif sig == signal.SIGINT:
