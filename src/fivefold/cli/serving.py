@@ -66,7 +66,11 @@ def serve(
     project: ProjectOption = HERE,
     env: EnvOption = "dev",
 ) -> None:
-    """Answer `POST /predict/ENDPOINT` with the champion; a promotion is picked up while it serves. Ctrl-C ends it."""
+    """Answer `POST /predict/ENDPOINT` with the champion; a promotion is picked up while it serves. Ctrl-C ends it.
+
+    Clients of the Open Inference Protocol (`/v2`, and gRPC with --grpc-port), of TensorFlow Serving (`/v1/models`) and
+    of MLflow (`/invocations`) get the same answers; docs/serving.md has a request for each.
+    """
     from fivefold.core.time import instant
     from fivefold.realtime.server import serve as run
 

@@ -40,6 +40,8 @@ BACKLOG = 1024
 """Clients that may wait to be accepted."""
 
 _TICK = 0.02
+INTERRUPTED_SECONDS = 1.0
+"""How long calls of gRPC that are under way may take after Ctrl-C."""
 
 FAREWELL_SECONDS = 0.5
 """How long a server that was told to stop goes on answering, so that clients leave with an answer and not without."""
@@ -180,7 +182,7 @@ class _Server:
         self._rpcs, self._ready_rpcs = rpcs, ready_rpcs
         self._told = asyncio.Event()
         self._farewell = FAREWELL_SECONDS
-        self._forced = False
+        self._forced = self._interrupted = False
 
     async def run(self, listening: socket.socket) -> None:
         """Serve on a socket until SIGTERM or SIGINT."""
@@ -206,10 +208,10 @@ class _Server:
             listener.shut()
             listening.close()
             front.leave()
-            stopping = None if self._rpcs is None else asyncio.ensure_future(self._rpcs.stop(DRAIN_SECONDS))
+            # a stream that is open and idle is not worth waiting for when somebody waits for the prompt
+            grace = INTERRUPTED_SECONDS if self._interrupted else DRAIN_SECONDS
+            stopping = None if self._rpcs is None else asyncio.ensure_future(self._rpcs.stop(grace))
             await self._until(DRAIN_SECONDS, lambda: not front.connections)
-            if self._rpcs is not None and self._forced:
-                await self._rpcs.stop(0.0)
             if stopping is not None:
                 await stopping
         finally:
@@ -223,7 +225,8 @@ class _Server:
 
     def _on_signal(self, sig: int) -> None:
         if not self._told.is_set():
-            self._farewell = FAREWELL_SECONDS if sig == signal.SIGTERM else 0.0
+            self._interrupted = sig == signal.SIGINT
+            self._farewell = 0.0 if self._interrupted else FAREWELL_SECONDS
             self._told.set()
         elif sig == signal.SIGINT:
             self._forced = True
