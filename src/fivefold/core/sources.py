@@ -10,7 +10,7 @@ import msgspec
 
 from fivefold.core.errors import Invalid, NotFound, did_you_mean
 from fivefold.core.noun import Noun, define
-from fivefold.core.time import duration
+from fivefold.core.time import DAY, duration
 from fivefold.core.types import Type, as_type
 
 
@@ -231,6 +231,14 @@ def rows_of(source: Source) -> Table | View:
 def lateness_of(stream: Stream) -> int:
     """How long (µs) after younger events one may still come."""
     return 0 if stream.lateness == "0s" else duration(stream.lateness)
+
+
+def id_stretch(stream: Stream) -> int:
+    """How long (µs) the stretches of time are in which a stream knows an id again: a day, or the lateness.
+
+    Two events of one id are the same when their stretches (time // id_stretch) are equal or next to each other.
+    """
+    return max(lateness_of(stream), DAY)
 
 
 def _schema(noun: Noun, given: Mapping[str, Any] | None) -> Mapping[str, Type] | None:

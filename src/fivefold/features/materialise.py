@@ -15,8 +15,7 @@ from fivefold.features.compile import Relation, Scales, sources
 from fivefold.features.entity_keys import key_reader
 from fivefold.features.kernel.plan import Source
 from fivefold.features.kernel.relation import Engine
-from fivefold.features.kernel.rows import first_of_each
-from fivefold.features.kernel.sources import ID, Stored
+from fivefold.features.kernel.sources import Stored, counted
 from fivefold.features.state.apply import applied
 from fivefold.features.state.incoming import incoming
 from fivefold.features.state.key import View
@@ -141,8 +140,7 @@ def _items(
         stored = Stored(engine, kept.source, 0, memory // 3, read_again=False)
         stored.check_types(dict(zip(kept.source.spine_keys, types, strict=True)))
         for number, (table, is_all) in enumerate(stored.parts()):
-            first = first_of_each(table.column(ID).combine_chunks()) if ID in table.column_names else None
-            new = incoming(kept, table, key, first)
+            new = incoming(kept, table, key, counted(kept.source, table))
             made = applied(kept, new.keys, new.entity, new.rows, at, lambda keys: [None] * len(keys))
             yield new.keys, {place: value for place, value in made if value is not None}
             if progress is not None:
