@@ -243,12 +243,13 @@ def large(tmp_path: Any) -> tuple[str, str]:
 
 def test_a_join_that_does_not_fit_in_memory_equals_one_that_does(large: tuple[str, str]) -> None:
     rows, spine = large
-    whole = as_of(spine, "at", [windows(rows), windows(rows, "u")])
+    plans = [replace(windows(rows), id_within=20_000), windows(rows, "u")]
+    whole = as_of(spine, "at", plans)
     steps: list[tuple[str, int, int]] = []
     small = as_of(
         spine,
         "at",
-        [windows(rows), windows(rows, "u")],
+        plans,
         memory=500_000,
         threads=2,
         progress=lambda *step: steps.append(step),

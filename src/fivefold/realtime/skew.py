@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -200,8 +201,8 @@ def _rows(
         one = pc.field(key).isin(pa.array([v for v in set(values) if v is not None], schema.field(key).type))
         filters = one if filters is None else filters & one
         assert kind is not Type.FLOAT64, "no entity has a float for a key"
-    # a file at a time: the order of rows is the order of the parts
-    tables = [pq.read_table(file, filters=filters, schema=schema) for file in files]
+    # a file at a time, and what is read of it: the order of rows is the order of the parts
+    parts: list[tuple[Path, pc.Expression | None]] = [(file, None) for file in files]
     stream = view.source
     if isinstance(stream, Stream):
         cut = archived(past, stream.name)
@@ -218,14 +219,27 @@ def _rows(
             low, high = cut.get(at.partition, -1), seen.applied.get(at.partition, -1)
             if at.last > low and at.first <= high:
                 file = part_file(workspace.places.tables, stream.name, part.digest)
-                within = (pc.field(OFFSET) > low) & (pc.field(OFFSET) <= high)
-                table = pq.read_table(file, filters=within if filters is None else within & filters)
-                columns = [
-                    table[c].cast(schema.field(c).type) if c in table.column_names else pa.nulls(len(table), f.type)
-                    for c, f in zip(schema.names, schema, strict=True)
-                ]
-                tables.append(pa.table(columns, schema=schema))
+                parts.append((file, (pc.field(OFFSET) > low) & (pc.field(OFFSET) <= high)))
+    identity = view.source.id
+    if identity is not None and filters is not None:
+        # what makes one of these rows a duplicate may be of another entity
+        found = [pq.read_table(file, columns=[identity], filters=_both(filters, more)) for file, more in parts]
+        ids = pa.concat_tables(found)[identity].drop_null().unique() if found else pa.array([])
+        filters |= pc.field(identity).isin(ids)
+    tables = [_as(pq.read_table(file, filters=_both(filters, more)), schema) for file, more in parts]
     return pa.concat_tables(tables) if tables else schema.empty_table()
+
+
+def _both(one: pc.Expression | None, other: pc.Expression | None) -> pc.Expression | None:
+    return one & other if one is not None and other is not None else one if other is None else other
+
+
+def _as(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """A table with the columns of a schema; what it does not have is null."""
+    columns = [
+        table[f.name].cast(f.type) if f.name in table.column_names else pa.nulls(len(table), f.type) for f in schema
+    ]
+    return pa.table(columns, schema=schema)
 
 
 def _passed(workspace: Workspace, stream: Stream, partition: int, applied: int) -> bool:
