@@ -8,6 +8,7 @@ import duckdb
 import msgspec
 
 from fivefold.core.canonical import digest
+from fivefold.core.errors import Conflict
 from fivefold.core.features import FeatureView
 from fivefold.core.sources import rows_of
 from fivefold.core.types import Schema, Type
@@ -19,7 +20,7 @@ from fivefold.features.kernel.sources import Stored, counted
 from fivefold.features.state.apply import applied
 from fivefold.features.state.incoming import incoming
 from fivefold.features.state.key import View
-from fivefold.features.state.mark import Mark, mark_of, past_space, read_mark, view_of, write_mark
+from fivefold.features.state.mark import Mark, mark_of, past_space, read_mark, view_of, with_partitions, write_mark
 from fivefold.ports.online import MARK, OnlineStore, Write
 
 MEMORY = 1 << 30
@@ -113,10 +114,19 @@ def materialise(
 
 def _take_over(store: OnlineStore, name: str, mark: Mark, before_switch: Callable[[Mark], None] | None) -> None:
     """Put a new generation in the place of the one in use, once it holds what that one has been fed."""
-    (raw,) = store.get([(name, MARK)])
-    if before_switch is not None:
-        before_switch(mark)
-    store.commit([Write(name, [], write_mark(mark), raw)])
+    while True:
+        (raw,) = store.get([(name, MARK)])
+        mark = with_partitions(mark, raw)
+        if before_switch is not None:
+            before_switch(mark)
+        try:
+            store.commit([Write(name, [], write_mark(mark), raw)])
+            break
+        except Conflict:
+            (now,) = store.get([(name, MARK)])
+            if raw is None or now is None or read_mark(now).made_of != read_mark(raw).made_of:
+                raise
+            # a worker added a partition to the mark in use
     # whoever reads the generation before this one still finds it; those before it are gone
     keep = {past_space(name, mark), *([past_space(name, read_mark(raw))] if raw is not None else [])}
     for space in store.spaces():

@@ -36,7 +36,8 @@ class Standing(msgspec.Struct, frozen=True, array_like=True):
     """How far the intake of a stream partition has come, and what became of what it read.
 
     `read` = `on_time` + `late` + `dead` + `duplicate`. `newest` (µs) is the greatest event time, `archived` the offset
-    up to which events are in the archive, `ids_from` the oldest stretch of time of which ids are remembered.
+    up to which events are in the archive, `ids_from` the oldest stretch of time of which ids are remembered. `lost`
+    counts the offsets that the broker removed before they were read.
     """
 
     applied: int = -1
@@ -50,6 +51,7 @@ class Standing(msgspec.Struct, frozen=True, array_like=True):
     ids_from: int = NEVER
     changes: int = 0
     """Grows with each commit, so that no mark is ever there twice."""
+    lost: int = 0
 
 
 write_standing = msgspec.msgpack.Encoder().encode
