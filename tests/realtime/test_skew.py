@@ -17,12 +17,13 @@ from fivefold.mlops.release import promote
 from fivefold.mlops.train import train
 from fivefold.ports.online import MARK, Write
 from fivefold.realtime.endpoint import Live
+from fivefold.realtime.features import FeatureService
 from fivefold.realtime.prediction_log import PredictionLog
 from fivefold.realtime.skew import Skew, skew
 from fivefold.realtime.streaming import Streaming
 from fivefold.workspace import Workspace
 from fivefold.workspace.events import EVENTS, intake_space
-from fivefold.workspace.predictions import log_folder
+from fivefold.workspace.predictions import LOOKUPS, log_folder
 
 END = sp.START + 320 * sp.MINUTE
 
@@ -106,6 +107,37 @@ def test_an_id_that_comes_again_counts_as_in_the_stream(shop: Path) -> None:
     report = found(shop)
     assert report.compared == (160 + 5) * 17
     assert (report.differ, report.left_out) == (0, {})
+
+
+def test_look_ups_of_features_are_checked_as_well(shop: Path) -> None:
+    (shop / "fivefold.toml").write_text((shop / "fivefold.toml").read_text() + "lookups_logged = 1.0\n")
+    names = ["spending.ever", "latest.last_amount", "nobodys.count_1d"]
+    with sp.opened(shop) as workspace:
+        store, log = workspace.online(), PredictionLog(workspace.state, kind=LOOKUPS)
+        try:
+            service = FeatureService(workspace, store, log=log)
+            for n in range(20):
+                service.get(service.lookup(names), [{"who": f"c{n % 7}", "shop": 1}, {"who": "c0", "shop": 2}], END + n)
+        finally:
+            log.close()
+            store.close()
+    report = found(shop)
+    assert report.predictions == 160 + 20
+    assert report.compared == 160 * 17 + 20 * 3
+    assert (report.differ, report.left_out) == (0, {})
+    for path in log_folder(shop / ".fivefold", LOOKUPS).glob("*.jsonl"):
+        lines = [msgspec.json.decode(line) for line in path.read_bytes().splitlines()]
+        for line in lines:
+            line["features"]["nobodys.count_1d"][0] += 1
+        path.write_bytes(b"".join(msgspec.json.encode(line) + b"\n" for line in lines))
+    assert {f.name for f in found(shop).features if f.differ} == {"nobodys.count_1d"}
+    # of a view that was changed since, nothing can be said
+    (shop / "project.py").write_text((shop / "project.py").read_text().replace('[ff.count(over="1d")])', '[ff.count(over="1d"), ff.count()])'))
+    with sp.opened(shop) as workspace:
+        sp.applied(workspace)
+    report = found(shop)
+    assert report.differ == 0
+    assert report.left_out == {"nobodys meant something else when it was looked up": 20}
 
 
 def test_a_state_that_was_changed_by_hand_is_found(shop: Path) -> None:

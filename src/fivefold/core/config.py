@@ -18,7 +18,8 @@ class Environment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     `stream` the URL of the broker on which each stream has a topic of its name, `state` the folder for tables and
     logs. `streams` and `tables` put another URL in the place of one stream's or table's. `options` are given to the
     stores of a scheme, for instance `{"s3": {"endpoint": …}}`. Dead letters of streams are kept for `dead_letters`
-    after they came; for ever, where it is empty.
+    after they came; for ever, where it is empty. `lookups_logged` is the share (0 to 1) of requests to the feature
+    service that are logged, for `fivefold skew`.
     """
 
     name: str = "dev"
@@ -30,6 +31,7 @@ class Environment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     memory: str = "2GB"
     threads: int = 2
     dead_letters: str = "30d"
+    lookups_logged: float = 0.0
     tables: Mapping[str, str] = {}
     streams: Mapping[str, str] = {}
     options: Mapping[str, Mapping[str, str]] = {}
@@ -79,6 +81,8 @@ def environment(given: Settings, name: str, secrets: Mapping[str, str], where: s
         env = msgspec.convert(_revealed(merged, secrets), Environment)
     except msgspec.ValidationError as e:
         raise Invalid(f"{where}: environment {name!r}: {e}.") from None
+    if not 0 <= env.lookups_logged <= 1:
+        raise Invalid(f"{where}: environment {name!r}: lookups_logged={env.lookups_logged} (accepted: 0 to 1).")
     if env.dead_letters:
         duration(env.dead_letters, f"{where}: environment {name!r}, dead_letters")
     # environments share nothing: each but dev has a folder of its own unless told otherwise

@@ -167,7 +167,8 @@ class Stream(Noun, frozen=True, eq=False):
 
     `schema` may leave out `time`, which is a timestamp. Events come as `format` (json, msgpack, avro), those of equal
     values in the columns `key` in order. An event may come up to `lateness` after younger ones, later ones are set
-    aside as dead letters. Where the events are is the environment's matter: see `stream` in fivefold.toml.
+    aside as dead letters. `id` marks duplicates, for about a day or the lateness: see `id_stretch`. Where the events
+    are is the environment's matter: see `stream` in fivefold.toml.
     """
 
     kind: ClassVar[str] = "stream"

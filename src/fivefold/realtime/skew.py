@@ -27,7 +27,7 @@ from fivefold.features.materialise import key_types, view_plan
 from fivefold.realtime.archiving import archive
 from fivefold.workspace import Workspace
 from fivefold.workspace.events import standing_of, stored_events
-from fivefold.workspace.predictions import Prediction, newest_predictions
+from fivefold.workspace.predictions import LOOKUPS, Prediction, newest_predictions
 from fivefold.workspace.served import Meaning, meaning
 
 _MOMENT, _ROW = "__moment", "__row"
@@ -80,11 +80,14 @@ class _Asked(msgspec.Struct, frozen=True):
 def skew(workspace: Workspace, *, sample: int = 1000, newest: int = 20_000, endpoint: str = "", seed: int = 0) -> Skew:
     """Compare `sample` of the `newest` logged predictions, feature by feature, bit by bit, with their event times.
 
+    Logged look-ups of features are taken for predictions, of no endpoint.
+
     Each is computed from the snapshot that its view's past was made of and the archived events up to the offsets that
     had been applied when it was served; the online store is not read. What is applied is archived first.
     """
     _archive(workspace)
-    found = [p for p in newest_predictions(workspace.state, newest) if not endpoint or p.endpoint == endpoint]
+    logged = [*newest_predictions(workspace.state, newest), *newest_predictions(workspace.state, newest, LOOKUPS)]
+    found = [p for p in logged if not endpoint or p.endpoint == endpoint]
     picked = random.Random(seed).sample(found, min(sample, len(found)))
     left_out: dict[str, int] = {}
     features: dict[str, Feature] = {}
@@ -114,23 +117,36 @@ def _asked(
     for one in picked:
         version = (one.model, one.version)
         if version not in meanings:
-            meanings[version] = meaning(workspace, workspace.catalog.versions.get(*version))
+            meanings[version] = (
+                meaning(workspace, workspace.catalog.versions.get(*version)) if one.version else _present(workspace)
+            )
         used = meanings[version]
         for view in used.views:
             seen = one.seen.get(view.name)
             names = tuple(n for n in chosen([view]) if n in one.features)
+            if not names:
+                continue
             if seen is None:
                 reason = f"no values of {view.name} were materialised"
                 left_out[reason] = left_out.get(reason, 0) + 1
-            elif names:
+            elif seen.space != used.online_name(view):
+                reason = f"{view.name} meant something else when it was looked up"
+                left_out[reason] = left_out.get(reason, 0) + 1
+            else:
                 yield seen, _Asked(one, view, names, used)
 
 
+def _present(workspace: Workspace) -> Meaning:
+    """What the project file means now."""
+    found = [workspace.find_snapshot(n.name) for n in workspace.project.of("table", "view")]
+    return Meaning(workspace.project, {s.source: s.schema for s in found if s is not None}, workspace.scales())
+
+
 def _grouped(asked: Iterable[tuple[Seen, _Asked]]) -> Iterator[tuple[Seen, list[_Asked]]]:
-    """Those together that were made of the same rows."""
+    """Those together that are the same features, made of the same rows."""
     groups: dict[tuple[Any, ...], tuple[Seen, list[_Asked]]] = {}
     for seen, one in asked:
-        key = (seen.space, seen.snapshot, tuple(sorted(seen.applied.items())))
+        key = (seen.space, seen.snapshot, tuple(sorted(seen.applied.items())), one.names)
         groups.setdefault(key, (seen, []))[1].append(one)
     # those of one snapshot one after the other
     yield from (groups[key] for key in sorted(groups))
