@@ -19,8 +19,8 @@ _BLOCK = 1 << 18
 class Prediction(msgspec.Struct, frozen=True):
     """One answer. Times are microseconds UTC; `features` holds (value, event time, status) by name.
 
-    The features are as of `as_of`, made of the rows that `seen` says by feature view. A look-up of features has no model,
-    and 0 for a version: its features are those of the project file as it was applied then.
+    The features are as of `as_of`, made of the rows that `seen` says by feature view. A look-up of features has no
+    model, and 0 for a version: its features are those of the project file as it was applied then.
     """
 
     id: str
