@@ -6,7 +6,7 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fivefold.features.kernel.duplicates import codes_of_ids, first_nearby, first_within, sql_apart
@@ -26,6 +26,7 @@ def plainly(rows: list[tuple[str | None, int | None]], within: int) -> list[bool
     return out
 
 
+@settings(deadline=None)
 @given(ROWS, st.integers(1, 9))
 def test_a_row_counts_unless_one_that_counts_is_near(rows: list[tuple[str | None, int | None]], within: int) -> None:
     ids = pa.array([name for name, _ in rows], pa.string())
@@ -34,6 +35,7 @@ def test_a_row_counts_unless_one_that_counts_is_near(rows: list[tuple[str | None
     assert first_within(ids, time, timed, within).tolist() == plainly(rows, within)
 
 
+@settings(deadline=None)
 @given(ROWS, st.integers(1, 9))
 def test_sql_leaves_the_same_to_be_decided(rows: list[tuple[str | None, int | None]], within: int) -> None:
     given = pa.table({"i": pa.array([name for name, _ in rows], pa.string()), "t": pa.array([t for _, t in rows], pa.int64())})
