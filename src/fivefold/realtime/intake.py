@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from fivefold.core.errors import Invalid
 from fivefold.core.expressions import parse
-from fivefold.core.sources import Check, OnFail, Stream, lateness_of
+from fivefold.core.sources import Check, OnFail, Stream, id_stretch, lateness_of
 from fivefold.core.time import DAY, iso, moment, spell
 from fivefold.core.types import Type
 from fivefold.core.values import shown
@@ -29,7 +29,7 @@ from fivefold.features.kernel.arrays import Flags, Ints
 from fivefold.features.kernel.arrow import one_array
 from fivefold.features.kernel.rows import TIME_LIMIT
 from fivefold.ports.streams import Record
-from fivefold.workspace.events import NEVER, REPLAYED, Standing, id_key, id_stretch
+from fivefold.workspace.events import NEVER, REPLAYED, Standing, id_key
 
 AHEAD = DAY
 """An event more than so much (µs) after its own arrival is not believed: it would make all others late."""

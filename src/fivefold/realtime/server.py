@@ -29,6 +29,7 @@ from fivefold.realtime.prediction_log import PredictionLog
 from fivefold.realtime.push import Push
 from fivefold.realtime.sending import Sender
 from fivefold.workspace import Workspace
+from fivefold.workspace.predictions import LOOKUPS
 
 DRAIN_SECONDS = 10
 FAREWELL_SECONDS = 0.5
@@ -64,10 +65,11 @@ def serve(
         raise NotFound("the project declares no endpoint.", hint="Add ff.Endpoint(NAME, MODEL) to project.py.")
     with _bound(host, port) as listening:
         store, log, over = workspace.online(), PredictionLog(workspace.state), threading.Event()
+        lookups = PredictionLog(workspace.state, kind=LOOKUPS) if workspace.env.lookups_logged else None
         brokers: list[Broker] = []
         try:
             endpoints = {e.name: Live(workspace, e, store, log, at) for e in chosen}
-            features = FeatureService(workspace, store, at)
+            features = FeatureService(workspace, store, at, lookups)
             push = Push(workspace.project, partial(_Log, workspace, brokers))
             hosts = (*LOOPBACK, f"[{host}]" if ":" in host else host)
             app = App(endpoints, log, hosts=hosts, features=FeatureRoutes(features, push))
@@ -82,6 +84,8 @@ def serve(
         finally:
             over.set()
             log.close()
+            if lookups is not None:
+                lookups.close()
             store.close()
             for broker in brokers:
                 broker.close()
