@@ -17,6 +17,7 @@ from fivefold.features.state.mark import Mark, partition_space, read_mark, write
 from fivefold.features.stream import Fed, catch_up, feed
 from fivefold.ports.online import MARK, OnlineStore, Write
 from fivefold.ports.streams import Broker
+from fivefold.realtime.garbage import uncollected
 from fivefold.realtime.intake import Intake, Letter
 from fivefold.workspace import Workspace
 from fivefold.workspace.events import (
@@ -120,6 +121,20 @@ class PartitionWorker:
 
         Raises Conflict when another worker is at this partition: `refresh` then, or leave it.
         """
+        with uncollected():
+            return self._step(wait)
+
+    def outdated(self) -> bool:
+        """Whether a view was materialised anew since it was last looked for: `refresh` then."""
+        marks = self._store.get([(one.name, MARK) for one in self._views])
+        known = {live.fed.name: write_mark(live.past) for live in self._live}
+        return any(raw is not None and known.get(v.name) != raw for v, raw in zip(self._views, marks, strict=True))
+
+    def behind(self) -> int:
+        """About how many records are waiting."""
+        return max(0, self._broker.bounds(self._partition)[1] - self._standing.applied)
+
+    def _step(self, wait: float) -> int:
         records = self._broker.read(self._partition, self._standing.applied, self._batch, wait)
         if not records:
             return 0
@@ -145,16 +160,6 @@ class PartitionWorker:
         self._standing, self._raw, self._live = after, writes[0].mark, live
         self._broker.done(self._partition, after.applied)
         return len(records)
-
-    def outdated(self) -> bool:
-        """Whether a view was materialised anew since it was last looked for: `refresh` then."""
-        marks = self._store.get([(one.name, MARK) for one in self._views])
-        known = {live.fed.name: write_mark(live.past) for live in self._live}
-        return any(raw is not None and known.get(v.name) != raw for v, raw in zip(self._views, marks, strict=True))
-
-    def behind(self) -> int:
-        """About how many records are waiting."""
-        return max(0, self._broker.bounds(self._partition)[1] - self._standing.applied)
 
     def _begin(self) -> Standing:
         """Where a partition begins that the store knows nothing of: behind what the archive holds of it.
