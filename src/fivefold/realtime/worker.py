@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import repeat
 from typing import NamedTuple
 
 import msgspec
@@ -13,18 +12,19 @@ import pyarrow.compute as pc
 from fivefold.core.errors import Conflict
 from fivefold.core.sources import Stream
 from fivefold.data.archive import OFFSET, archived
+from fivefold.features.kernel.arrays import Flags, Ints
 from fivefold.features.state.mark import Mark, partition_space, read_mark, write_mark
 from fivefold.features.stream import Fed, catch_up, feed
 from fivefold.ports.online import MARK, OnlineStore, Write
 from fivefold.ports.streams import Broker
 from fivefold.realtime.garbage import uncollected
+from fivefold.realtime.ids import Ids
 from fivefold.realtime.intake import Intake, Letter
+from fivefold.realtime.prints import Prints
 from fivefold.workspace import Workspace
 from fivefold.workspace.events import (
     EVENTS,
-    IDS,
     LETTERS,
-    NEVER,
     Standing,
     Stored,
     events_after,
@@ -40,9 +40,6 @@ from fivefold.workspace.events import (
 
 BATCH = 20_000
 """Records that are read, and committed, at once: when many wait, one flush of the disk serves this many."""
-
-_SWEEP = 2 * BATCH
-"""So many old ids are forgotten at most in one commit: more than one can bring, so that they never pile up."""
 
 write_letter = msgspec.msgpack.Encoder().encode
 read_letter = msgspec.msgpack.Decoder(Letter).decode
@@ -84,6 +81,7 @@ class PartitionWorker:
         self._space = intake_space(stream.name, partition)
         self._raw: bytes | None = None
         self._standing = Standing()
+        self._ids: Ids
         self._live: list[Live] = []
         self.refresh()
 
@@ -97,8 +95,14 @@ class PartitionWorker:
 
         Call it when views were materialised anew, and after a Conflict.
         """
-        (self._raw,) = self._store.get([(self._space, MARK)])
-        self._standing = read_standing(self._raw) if self._raw is not None else self._begin()
+        (raw,) = self._store.get([(self._space, MARK)])
+        standing = None if raw is None else read_standing(raw)
+        # the mark is read first: what is committed after it makes the next commit of ours a Conflict
+        same = self._raw is not None and standing is not None and _same_ids(standing, self._standing)
+        ids = self._ids if same else Ids(self._store, self._space)
+        if standing is None:
+            standing, raw = self._begin(ids)
+        self._raw, self._standing, self._ids = raw, standing, ids
         live = []
         for one in self._views:
             (raw,) = self._store.get([(one.name, MARK)])
@@ -139,14 +143,15 @@ class PartitionWorker:
         if not records:
             return 0
         before = self._standing
-        taken = self._intake.take(records, before, self._known)
+        taken = self._intake.take(records, before, _Known(self._store, self._space, self._ids))
         after = msgspec.structs.replace(taken.standing, ids_from=self._intake.oldest_ids(taken.standing.newest))
         items: list[tuple[bytes, bytes | None]] = [(key, b"") for key in taken.keep]
         items += [(offset_key(LETTERS, letter.offset), write_letter(letter)) for letter in taken.letters]
         if taken.events.num_rows:
             stored = Stored(before.applied + 1, after.newest, to_ipc(taken.events))
             items.append((offset_key(EVENTS, after.applied), write_stored(stored)))
-        items += [(key, None) for key in self._old_ids(after.ids_from)]
+        remembered = self._ids.change(taken.ids, after.ids_from)
+        items += remembered.items
         writes = [Write(self._space, items, write_standing(after), self._raw)]
         live = []
         for one in self._live:
@@ -158,24 +163,26 @@ class PartitionWorker:
             live.append(Live(one.fed, one.past, write.mark, horizon))
         self._store.commit(writes)
         self._standing, self._raw, self._live = after, writes[0].mark, live
+        self._ids.made(remembered)
         self._broker.done(self._partition, after.applied)
         return len(records)
 
-    def _begin(self) -> Standing:
-        """Where a partition begins that the store knows nothing of: behind what the archive holds of it.
+    def _begin(self, ids: Ids) -> tuple[Standing, bytes | None]:
+        """Where a partition begins that the store knows nothing of, and its mark: behind what the archive holds of it.
 
         The ids of its newest events are remembered again, so that what was applied is known.
         """
         kept = archived(self._workspace.find_snapshot(self._stream.name), self._stream.name)
         last = kept.get(self._partition, -1)
         if last < 0:
-            return Standing()
-        newest, ids = recalled(self._workspace, self._stream, self._partition)
+            return Standing(), None
+        newest, held = recalled(self._workspace, self._stream, self._partition)
         standing = Standing(applied=last, newest=newest, archived=last, ids_from=self._intake.oldest_ids(newest))
-        write = Write(self._space, [(key, b"") for key in ids], write_standing(standing), None)
+        change = ids.change(self._intake.remembered(held, standing.ids_from), standing.ids_from)
+        write = Write(self._space, change.items, write_standing(standing), None)
         self._store.commit([write])
-        self._raw = write.mark
-        return standing
+        ids.made(change)
+        return standing, write.mark
 
     def _not_in(self, one: Live, events: pa.Table) -> pa.Table:
         """The events that a view's snapshot does not hold: it does when a store lost its newest commits."""
@@ -184,19 +191,24 @@ class PartitionWorker:
             return events
         return events.filter(pc.greater(events[OFFSET], held))
 
-    def _known(self, keys: Sequence[bytes]) -> list[bool]:
-        return [raw is not None for raw in self._store.get(list(zip(repeat(self._space), keys, strict=False)))]
 
-    def _old_ids(self, oldest: int) -> list[bytes]:
-        """Some ids of stretches of time that no event can be in any more."""
-        if oldest == NEVER:
-            return []
-        out: list[bytes] = []
-        for key, _ in self._store.scan(self._space, prefix=IDS):
-            if int.from_bytes(key[1:9], "big") - 2**63 >= oldest or len(out) == _SWEEP:
-                break
-            out.append(key)
-        return out
+def _same_ids(one: Standing, other: Standing) -> bool:
+    """Whether no ids were remembered between two commits: an archiver's change nothing but what is archived."""
+    return msgspec.structs.replace(one, archived=other.archived, changes=other.changes) == other
+
+
+class _Known(NamedTuple):
+    """What a partition remembers: of letters the store, of ids what the worker knows of it."""
+
+    store: OnlineStore
+    space: str
+    seen: Ids
+
+    def letters(self, keys: Sequence[bytes]) -> list[bool]:
+        return [raw is not None for raw in self.store.get([(self.space, key) for key in keys])]
+
+    def ids(self, stretches: Ints, ids: Prints) -> Flags:
+        return self.seen.near(stretches, ids)
 
 
 def step_through(worker: PartitionWorker, wait: float = 0.0) -> int:
