@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Sequence
 from typing import Any
 
@@ -44,8 +45,12 @@ class Kept:
         return self.seen.near(stretches, ids)
 
     def take(self, *events: Any, arrived: int = T, headers: tuple[tuple[str, bytes], ...] = ()) -> Taken:
+        return self.take_with([(event, headers) for event in events], arrived)
+
+    def take_with(self, events: Sequence[tuple[Any, Any]], arrived: int) -> Taken:
+        """Events, each with its headers."""
         records = []
-        for event in events:
+        for event, headers in events:
             self.offset += 1
             raw = event if isinstance(event, bytes) else json.dumps(event).encode()
             records.append(Record(self.offset, raw, None, headers, arrived))
@@ -137,3 +142,49 @@ def test_of_nothing_read_nothing_is_known() -> None:
     kept = Kept()
     assert kept.intake.oldest_ids(NEVER) == NEVER
     assert kept.take(b"").standing.newest == NEVER
+
+
+@pytest.mark.parametrize("kind", [str, int])
+@pytest.mark.parametrize("seed", range(6))
+def test_however_events_are_batched_each_id_counts_once_near_its_time(seed: int, kind: type) -> None:
+    chance = random.Random(seed)
+    stream = ff.Stream("s", schema={"id": kind, "v": float, "n": int}, time="at", id="id", lateness="3d")
+    names: list[Any] = [None, *(range(12) if kind is int else (f"r-{n}" for n in range(12)))]
+    start = T // DAY * DAY
+    given = []
+    for n in range(200):
+        at = start + n // 20 * DAY + chance.choice([-2 * DAY, -DAY - 1, -DAY, -1, 0, 1, DAY - 1])
+        headers = ((REPLAY, f"0/{chance.randrange(9)}".encode()),) if chance.random() < 0.05 else ()
+        given.append((event(at, chance.choice(names)), headers))
+    found = []
+    for sizes in ([1], [200], [3, 1, 17, 40]):
+        kept, rest = Kept(stream), list(given)
+        applied, turn = [], 0
+        while rest:
+            size = sizes[turn % len(sizes)]
+            turn += 1
+            batch, rest = rest[:size], rest[size:]
+            applied += kept.take_with(batch, start + 40 * DAY).events[OFFSET].to_pylist()
+        found.append((applied, kept.standing.duplicate, kept.standing.dead))
+    assert found[0] == found[1] == found[2] == _by_the_rules(given, 3 * DAY)
+    assert found[0][1] > 20
+
+
+def _by_the_rules(given: Sequence[Any], stretch: int) -> tuple[list[int], int, int]:
+    """Offsets applied, how many were duplicates, and how many dead."""
+    applied, duplicate, dead, newest = [], 0, 0, NEVER
+    seen, letters = set[tuple[int, Any]](), set[bytes]()
+    for offset, (one, headers) in enumerate(given):
+        name, where, mine = one["id"], one["at"] // stretch, {value for _, value in headers}
+        late = one["at"] < newest - stretch
+        newest = max(newest, one["at"])
+        if late:
+            dead += 1
+        elif mine & letters or (name is not None and any((where + n, name) in seen for n in (-1, 0, 1))):
+            duplicate += 1
+        else:
+            applied.append(offset)
+            letters |= mine
+            if name is not None:
+                seen.add((where, name))
+    return applied, duplicate, dead
