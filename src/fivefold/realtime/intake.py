@@ -16,14 +16,13 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 
-from fivefold.core.errors import Invalid
 from fivefold.core.expressions import parse
 from fivefold.core.sources import Check, OnFail, Stream, lateness_of
 from fivefold.core.time import DAY, iso, moment, spell
 from fivefold.core.types import Type
 from fivefold.core.values import shown
 from fivefold.data.archive import ARRIVED, archive_table
-from fivefold.data.payloads import decoder
+from fivefold.data.payloads import Columns, columns_decoder
 from fivefold.features.kernel.arrays import Flags, Ints
 from fivefold.features.kernel.arrow import one_array
 from fivefold.features.kernel.rows import TIME_LIMIT
@@ -87,10 +86,6 @@ class Known(Protocol):
         ...
 
 
-Event = tuple[Any, ...]
-"""The values of an event, in the order of its stream's columns."""
-
-
 class Intake:
     """The rules of one stream. `limits` gives by column the size from which on a value cannot be summed exactly."""
 
@@ -99,7 +94,7 @@ class Intake:
         self.stretch = id_stretch(stream)
         """How much time (µs) the ids that are dropped together belong to."""
         self._stream = stream
-        self._decode = decoder(stream.schema, stream.format)
+        self._decode = columns_decoder(stream.schema, stream.format)
         columns = list(stream.schema)
         self._time = columns.index(stream.time)
         self._limits = [(columns.index(c), limit) for c, limit in limits.items() if c in columns]
@@ -109,11 +104,11 @@ class Intake:
         """Decide on records that follow what the standing has read."""
         # what can be is asked of all events at once: a worker has few microseconds for each
         letters: list[Letter] = []
-        read, events = self._decoded(records, letters)
-        table = self._table(read, events)
+        read, columns = self._decoded(records, letters)
+        table = archive_table(self._stream, columns)
         time = one_array(table[self._stream.time]).cast(pa.int64()).fill_null(TIME_LIMIT).to_numpy()
         at = one_array(table[ARRIVED]).cast(pa.int64()).to_numpy()
-        good = self._valid(read, events, table, time, at, letters)
+        good = self._valid(read, columns, table, time, at, letters)
         good, newest, out_of_order = self._in_time(read, time, at, good, standing.newest, letters)
         fresh, keep, ids = self._fresh(read, table, time, good, known)
         applied, late = int(fresh.sum()), int((fresh & out_of_order).sum())
@@ -150,24 +145,18 @@ class Intake:
                 out.setdefault(stretch, []).append(prints.take(stretches == stretch))
         return {stretch: joined(parts) for stretch, parts in out.items()}
 
-    def _decoded(self, records: Sequence[Record], letters: list[Letter]) -> tuple[list[Record], list[Event]]:
-        """The records whose bytes are an event, and their events; letters for the others."""
-        decode = self._decode
-        read: list[Record] = []
-        events: list[Event] = []
-        for record in records:
-            try:
-                events.append(decode(record.value))
-            except Invalid as e:
-                letters.append(_letter(record, Reason.UNDECODABLE, e.message, None))
-            else:
-                read.append(record)
-        return read, events
+    def _decoded(self, records: Sequence[Record], letters: list[Letter]) -> tuple[Sequence[Record], Columns]:
+        """The records whose bytes are an event, and by column their values, as the archive has them."""
+        columns, wrong = self._decode([record.value for record in records])
+        if wrong:
+            letters += [_letter(records[i], Reason.UNDECODABLE, e.message, None) for i, e in wrong.items()]
+            records = [record for i, record in enumerate(records) if i not in wrong]
+        return records, [*columns, [record.offset for record in records], [record.at for record in records]]
 
     def _valid(
         self,
         read: Sequence[Record],
-        events: Sequence[Event],
+        columns: Columns,
         table: pa.Table,
         time: Ints,
         at: Ints,
@@ -180,15 +169,18 @@ class Intake:
             values = one_array(table.column(place))
             sizes = values.fill_null(0).to_numpy()
             suspect |= (sizes >= limit) | (sizes <= -limit)
-        for i in range(len(read)) if self._rules else np.flatnonzero(suspect).tolist():
+        events: Iterable[tuple[int, Sequence[Any]]] = enumerate(zip(*columns, strict=True))
+        if not self._rules:
+            events = ((i, [values[i] for values in columns]) for i in np.flatnonzero(suspect).tolist())
+        for i, event in events:
             try:
-                self._check(events[i], read[i].at)
+                self._check(event, read[i].at)
             except _Refused as e:
                 letters.append(_letter(read[i], e.reason, e.message, e.event_time))
                 good[i] = False
         return good
 
-    def _check(self, event: Event, at: int) -> None:
+    def _check(self, event: Sequence[Any], at: int) -> None:
         """Raises _Refused, with what is wrong with an event that arrived at a time."""
         time = event[self._time]
         if time is None:
@@ -232,7 +224,7 @@ class Intake:
         self, read: Sequence[Record], table: pa.Table, time: Ints, good: Flags, known: Known
     ) -> tuple[Flags, list[bytes], dict[int, Prints]]:
         """Which good events were not there before; the keys and ids by which they are known from now on."""
-        letters = {i: _replays(r) for i, r in enumerate(read) if r.headers}
+        letters = {i: _replays(record) for i, record in enumerate(read) if record.headers}
         fresh, keep = good.copy(), list[bytes]()
         places, prints = self._prints(table, good)
         stretches = time[places] // self.stretch
@@ -268,13 +260,6 @@ class Intake:
         have = good & ids.is_valid().to_numpy(zero_copy_only=False) if ids.null_count else good
         chosen = ids if have.all() else ids.filter(pa.array(have))
         return np.flatnonzero(have), prints_of(chosen, self._stream.schema[self._stream.id])
-
-    def _table(self, read: Sequence[Record], events: Sequence[Event]) -> pa.Table:
-        """All events, as the archive has them."""
-        columns: list[Sequence[Any]] = list(zip(*events, strict=True)) if events else [()] * len(self._stream.schema)
-        columns.append([record.offset for record in read])
-        columns.append([record.at for record in read])
-        return archive_table(self._stream, columns)
 
 
 class _Refused(Exception):
