@@ -38,8 +38,9 @@ from fivefold.workspace.events import (
     write_stored,
 )
 
-BATCH = 20_000
-"""Records that are read, and committed, at once: when many wait, one flush of the disk serves this many."""
+BATCH = 40_000
+"""Records that are read, and committed, at once: when many wait, one flush of the disk, and one new value of each
+entity, serve this many."""
 
 write_letter = msgspec.msgpack.Encoder().encode
 read_letter = msgspec.msgpack.Decoder(Letter).decode
