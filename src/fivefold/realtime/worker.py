@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
-from itertools import repeat
 from typing import NamedTuple
 
 import msgspec
@@ -15,17 +14,19 @@ import pyarrow.compute as pc
 from fivefold.core.errors import Conflict
 from fivefold.core.sources import Stream
 from fivefold.data.archive import OFFSET, archived
+from fivefold.features.kernel.arrays import Flags, Ints
 from fivefold.features.state.mark import Mark, partition_space, read_mark, write_mark
 from fivefold.features.stream import Fed, catch_up, feed
 from fivefold.ports.online import MARK, OnlineStore, Write
 from fivefold.ports.streams import Broker
+from fivefold.realtime.garbage import uncollected
+from fivefold.realtime.ids import Ids
 from fivefold.realtime.intake import Intake, Letter
+from fivefold.realtime.prints import Prints
 from fivefold.workspace import Workspace
 from fivefold.workspace.events import (
     EVENTS,
-    IDS,
     LETTERS,
-    NEVER,
     Standing,
     Stored,
     events_after,
@@ -39,11 +40,9 @@ from fivefold.workspace.events import (
     write_stored,
 )
 
-BATCH = 20_000
-"""Records that are read, and committed, at once: when many wait, one flush of the disk serves this many."""
-
-_SWEEP = 2 * BATCH
-"""So many old ids are forgotten at most in one commit: more than one can bring, so that they never pile up."""
+BATCH = 40_000
+"""Records that are read, and committed, at once: when many wait, one flush of the disk, and one new value of each
+entity, serve this many."""
 
 SWEEP_SECONDS = 60.0
 """How often old dead letters are looked for."""
@@ -96,6 +95,7 @@ class PartitionWorker:
         self._space = intake_space(stream.name, partition)
         self._raw: bytes | None = None
         self._standing = Standing()
+        self._ids: Ids
         self._live: list[Live] = []
         self._letters_for, self._sweep_at = letters_for, 0.0
         self.refresh()
@@ -110,8 +110,13 @@ class PartitionWorker:
 
         Call it when views were materialised anew, and after a Conflict.
         """
-        (self._raw,) = self._store.get([(self._space, MARK)])
-        self._standing = read_standing(self._raw) if self._raw is not None else self._begin()
+        (raw,) = self._store.get([(self._space, MARK)])
+        standing = None if raw is None else read_standing(raw)
+        # the mark is read first: what is committed after it makes the next commit of ours a Conflict
+        if self._raw is None or standing is None or not _same_ids(standing, self._standing):
+            self._ids = Ids(self._store, self._space)
+        self._raw = raw
+        self._standing = self._begin() if standing is None else standing
         self._pass_over(self._broker.bounds(self._partition)[0])
         live = []
         for one in self._views:
@@ -139,6 +144,20 @@ class PartitionWorker:
 
         Raises Conflict when another worker is at this partition: `refresh` then, or leave it.
         """
+        with uncollected():
+            return self._step(wait)
+
+    def outdated(self) -> bool:
+        """Whether a view was materialised anew since it was last looked for: `refresh` then."""
+        marks = self._store.get([(one.name, MARK) for one in self._views])
+        known = {live.fed.name: write_mark(live.past) for live in self._live}
+        return any(raw is not None and known.get(v.name) != raw for v, raw in zip(self._views, marks, strict=True))
+
+    def behind(self) -> int:
+        """About how many records are waiting."""
+        return max(0, self._broker.bounds(self._partition)[1] - self._standing.applied)
+
+    def _step(self, wait: float) -> int:
         records = self._broker.read(self._partition, self._standing.applied, self._batch, wait)
         swept: list[tuple[bytes, bytes | None]] = [(key, None) for key in self._old_letters()]
         if not records:
@@ -149,14 +168,15 @@ class PartitionWorker:
             # a broker that is asked for its first record gives the first that it has
             self._pass_over(min(records[0].offset, self._broker.bounds(self._partition)[0]))
         before = self._standing
-        taken = self._intake.take(records, before, self._known)
+        taken = self._intake.take(records, before, _Known(self._store, self._space, self._ids))
         after = msgspec.structs.replace(taken.standing, ids_from=self._intake.oldest_ids(taken.standing.newest))
         items: list[tuple[bytes, bytes | None]] = [(key, b"") for key in taken.keep]
         items += [(offset_key(LETTERS, letter.offset), write_letter(letter)) for letter in taken.letters]
         if taken.events.num_rows:
             stored = Stored(before.applied + 1, after.newest, to_ipc(taken.events))
             items.append((offset_key(EVENTS, after.applied), write_stored(stored)))
-        items += [(key, None) for key in self._old_ids(after.ids_from)]
+        remembered = self._ids.change(taken.ids, after.ids_from)
+        items += remembered.items
         items += swept
         writes = [Write(self._space, items, write_standing(after), self._raw)]
         live = []
@@ -169,18 +189,9 @@ class PartitionWorker:
             live.append(Live(one.fed, one.past, write.mark, horizon))
         self._store.commit(writes)
         self._standing, self._raw, self._live = after, writes[0].mark, live
+        self._ids.made(remembered)
         self._broker.done(self._partition, after.applied)
         return len(records)
-
-    def outdated(self) -> bool:
-        """Whether a view was materialised anew since it was last looked for: `refresh` then."""
-        marks = self._store.get([(one.name, MARK) for one in self._views])
-        known = {live.fed.name: write_mark(live.past) for live in self._live}
-        return any(raw is not None and known.get(v.name) != raw for v, raw in zip(self._views, marks, strict=True))
-
-    def behind(self) -> int:
-        """About how many records are waiting."""
-        return max(0, self._broker.bounds(self._partition)[1] - self._standing.applied)
 
     def _begin(self) -> Standing:
         """Where a partition begins that the store knows nothing of: behind what the archive holds of it, if anything.
@@ -198,12 +209,14 @@ class PartitionWorker:
 
     def _go_on(self, standing: Standing, last: int) -> None:
         """Go on behind the last offset that the archive holds, of which the store knows less."""
-        newest, ids = recalled(self._workspace, self._stream, self._partition)
+        newest, held = recalled(self._workspace, self._stream, self._partition)
         newest = max(newest, standing.newest)
         after = msgspec.structs.replace(
             standing, applied=last, newest=newest, archived=last, ids_from=self._intake.oldest_ids(newest)
         )
-        self._set(after, [(key, b"") for key in ids])
+        change = self._ids.change(self._intake.remembered(held, after.ids_from), after.ids_from)
+        self._set(after, change.items)
+        self._ids.made(change)
 
     def _pass_over(self, oldest: int) -> None:
         """Go on with the oldest record that the broker has, and count those that it removed before they were read."""
@@ -241,9 +254,6 @@ class PartitionWorker:
             return events
         return events.filter(pc.greater(events[OFFSET], held))
 
-    def _known(self, keys: Sequence[bytes]) -> list[bool]:
-        return [raw is not None for raw in self._store.get(list(zip(repeat(self._space), keys, strict=False)))]
-
     def _old_letters(self) -> list[bytes]:
         """Some dead letters that are kept no longer."""
         if self._letters_for is None or time.monotonic() < self._sweep_at:
@@ -258,16 +268,24 @@ class PartitionWorker:
         self._sweep_at = time.monotonic() + SWEEP_SECONDS
         return out
 
-    def _old_ids(self, oldest: int) -> list[bytes]:
-        """Some ids of stretches of time that no event can be in any more."""
-        if oldest == NEVER:
-            return []
-        out: list[bytes] = []
-        for key, _ in self._store.scan(self._space, prefix=IDS):
-            if int.from_bytes(key[1:9], "big") - 2**63 >= oldest or len(out) == _SWEEP:
-                break
-            out.append(key)
-        return out
+
+def _same_ids(one: Standing, other: Standing) -> bool:
+    """Whether no ids were remembered between two commits: an archiver's change nothing but what is archived."""
+    return msgspec.structs.replace(one, archived=other.archived, changes=other.changes) == other
+
+
+class _Known(NamedTuple):
+    """What a partition remembers: of letters the store, of ids what the worker knows of it."""
+
+    store: OnlineStore
+    space: str
+    seen: Ids
+
+    def letters(self, keys: Sequence[bytes]) -> list[bool]:
+        return [raw is not None for raw in self.store.get([(self.space, key) for key in keys])]
+
+    def ids(self, stretches: Ints, ids: Prints) -> Flags:
+        return self.seen.near(stretches, ids)
 
 
 def step_through(worker: PartitionWorker, wait: float = 0.0) -> int:

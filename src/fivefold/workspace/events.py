@@ -15,7 +15,7 @@ from fivefold.core.sources import Stream, Table, View, id_stretch, lateness_of
 from fivefold.core.time import SECOND, instant
 from fivefold.data.archive import ARRIVED, OFFSET
 from fivefold.data.snapshots import Snapshot, part_file, stretch_of
-from fivefold.features.entity_keys import key_bytes
+from fivefold.features.kernel.arrays import Ints
 from fivefold.features.kernel.arrow import one_array
 from fivefold.features.kernel.duplicates import codes_of_ids, first_nearby
 from fivefold.features.state.mark import Mark
@@ -218,25 +218,18 @@ def events_after(
             yield last, horizon_of(stream, stored.newest), events.filter(pc.greater(events[OFFSET], reached))
 
 
-def recalled(workspace: Workspace, stream: Stream, partition: int) -> tuple[int, list[bytes]]:
-    """What an intake must know of the events in the archive: the newest time, and the ids that may come again."""
+def recalled(workspace: Workspace, stream: Stream, partition: int) -> tuple[int, list[tuple[pa.Array, Ints]]]:
+    """What an intake must know of the events in the archive: the newest time, and the ids that may come again.
+
+    The ids, none of them null, are given with their stretches of time, part by part.
+    """
     newest, held = NEVER, []
     for _, events in archived_events(workspace, stream, partition, -1):
         times = events[stream.time].cast(pa.int64())
         seen = pc.min_element_wise(times, events[ARRIVED].cast(pa.int64()))
         newest = max(newest, pc.max(seen).as_py())
         if stream.id is not None:
-            held.append((events[stream.id], times))
-    stretch = id_stretch(stream)
-    oldest = (newest - lateness_of(stream)) // stretch - 1
-    return newest, [
-        id_key(time // stretch, key_bytes([identity]))
-        for ids, times in held
-        for identity, time in zip(ids.to_pylist(), times.to_pylist(), strict=True)
-        if identity is not None and time // stretch >= oldest
-    ]
-
-
-def id_key(stretch: int, name: bytes) -> bytes:
-    """Where an id is remembered: by its stretch of time first, so that old ones lie together."""
-    return IDS + (stretch + 2**63).to_bytes(8, "big") + name
+            there = events[stream.id].is_valid()
+            ids, at = events[stream.id].filter(there), times.filter(there).to_numpy()
+            held.append((ids.combine_chunks(), at // id_stretch(stream)))
+    return newest, held
