@@ -3,6 +3,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import random
 from typing import Any
 
 import msgspec
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from fivefold.core.errors import Invalid
 from fivefold.core.types import Type
 from fivefold.core.values import typed
-from fivefold.data.payloads import CONFLUENT, FORMATS, MOST_BYTES, decoder, encoder
+from fivefold.data.payloads import CONFLUENT, FORMATS, MOST_BYTES, columns_decoder, decoder, encoder
 
 SCHEMA = {"i": Type.INT64, "f": Type.FLOAT64, "b": Type.BOOL, "s": Type.STRING, "t": Type.TIMESTAMP}
 INT64 = st.integers(-(2**63), 2**63 - 1)
@@ -178,3 +179,36 @@ def test_formats_and_names_are_checked_before_the_first_event() -> None:
     for make in (decoder, encoder):
         with pytest.raises(Invalid, match="the column 'a b' cannot be a field in Avro"):
             make({"a b": Type.INT64}, "avro")
+
+
+ODD = [b"", b"{", b"{}", b"{},{}", b"}{", b'{"f": 1', b"2}", b'{"f": [1', b"2]}", b"[{}]", b"null", b" {} ", b"{}{}", b"\n{}\n",
+       b'{"f": -0.0}', b'{"f": 0}', b'{"f": null}', b'{"f": "1"}', b'{"f": 2.5, "f": 3.5}', b'{"t": "2026-01-01T00:00:00Z"}',
+       b'{"t": "never"}', b'{"t": 5}', b'{"i": 9223372036854775808}', b'{"s": "\\ud800"}', b'{"s": "\xff"}', b'{"s": "\n"}',
+       b'{"s": "a\\u0000b", "b": true, "i": -1}', b'{"f": 1e999}', b"\xef\xbb\xbf{}", b'{"x": "' + b"y" * MOST_BYTES + b'"}']
+
+
+@pytest.mark.parametrize("format", ["json", "msgpack", "avro", "avro-confluent"])
+@pytest.mark.parametrize("seed", range(8))
+def test_many_at_once_are_what_each_is_by_itself(format: str, seed: int) -> None:
+    schema = {"f": Type.FLOAT64, "t": Type.TIMESTAMP, "i": Type.INT64, "s": Type.STRING, "b": Type.BOOL}
+    chance = random.Random(seed)
+    good: list[bytes] = [b'{"f": 1.5}', b'{"t": 7, "s": "a"}'] if format == "json" else []
+    if format == "msgpack":
+        good = [msgspec.msgpack.encode(e) for e in ({"f": math.nan}, {"f": -0.0}, {"f": math.inf}, {"t": 1}, {"s": "x", "i": 2})]
+    data = good * 3 + (chance.choices(ODD, k=chance.randrange(9)) if seed else [])
+    if 0 < seed < 4:
+        # odd ones that are events, among which no other hides
+        data = [d for d in data if not isinstance(_alone(schema, format, d), Invalid) and b"T00" not in d]
+    chance.shuffle(data)
+    expected = [_alone(schema, format, each) for each in data]
+    columns, wrong = columns_decoder(schema, format)(data)
+    assert {i: str(e) for i, e in wrong.items()} == {i: str(e) for i, e in enumerate(expected) if isinstance(e, Invalid)}
+    assert [len(values) for values in columns] == [len(data) - len(wrong)] * len(schema)
+    assert repr(list(zip(*columns, strict=True))) == repr([e for e in expected if not isinstance(e, Invalid)])
+
+
+def _alone(schema: dict[str, Type], format: str, data: bytes) -> Any:
+    try:
+        return decoder(schema, format)(data)
+    except Invalid as e:
+        return e

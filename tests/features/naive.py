@@ -28,13 +28,16 @@ def order(value: Any) -> tuple[Any, ...]:
 
 def rows_of(source: Source, rows: list[Row]) -> list[Row]:
     """The rows without duplicates and without null times or keys, values canonical."""
-    ids: set[Any] = set()
+    ids: dict[Any, list[int]] = {}
     out = []
     for row in rows:
-        if source.id is not None and row[source.id] is not None:
-            if row[source.id] in ids:
+        at = row[source.time]
+        if source.id is not None and row[source.id] is not None and (source.id_within is None or at is not None):
+            # the stretches of time of the rows of this id that count; for ever is one stretch
+            stretch = 0 if source.id_within is None else at // source.id_within
+            if any(abs(stretch - other) <= 1 for other in ids.setdefault(row[source.id], [])):
                 continue
-            ids.add(row[source.id])
+            ids[row[source.id]].append(stretch)
         if row[source.time] is not None and all(row[k] is not None for k in source.keys):
             out.append({name: canonical(value) for name, value in row.items()})
     return out

@@ -43,7 +43,7 @@ ROW = st.fixed_dictionaries(
         "g": st.sampled_from(["a", "b", None]),
         "t": st.one_of(st.none(), st.integers(-12, 25)),
         "s": st.sampled_from([None, -1, 0, 1]),
-        "id": st.one_of(st.none(), st.integers(0, 12)),
+        "id": st.one_of(st.none(), st.integers(0, 12), st.integers(0, 1)),
         "x": st.one_of(
             st.none(),
             st.just(-0.0),
@@ -103,7 +103,8 @@ def sources(draw: st.DrawFn, name: str = "v") -> Source:
         keys,
         "t",
         seq=draw(st.sampled_from([None, "s"])),
-        id=draw(st.sampled_from([None, "id"])),
+        id=draw(st.sampled_from([None, "id", "id"])),
+        id_within=draw(st.sampled_from([None, 1, 2, 5])),
         delay=draw(st.sampled_from([0, 0, 1, 4])),
         aggregates=draw(aggregates()),
     )
@@ -146,6 +147,7 @@ def test_times_too_far_apart_for_one_number_line_change_nothing(
     plan = replace(
         source,
         delay=source.delay * far,
+        id_within=stretched(source.id_within),
         aggregates=tuple(
             replace(a, over=stretched(a.over), hop=stretched(a.hop), ago=a.ago * far) for a in source.aggregates
         ),
@@ -241,12 +243,13 @@ def large(tmp_path: Any) -> tuple[str, str]:
 
 def test_a_join_that_does_not_fit_in_memory_equals_one_that_does(large: tuple[str, str]) -> None:
     rows, spine = large
-    whole = as_of(spine, "at", [windows(rows), windows(rows, "u")])
+    plans = [replace(windows(rows), id_within=20_000), windows(rows, "u")]
+    whole = as_of(spine, "at", plans)
     steps: list[tuple[str, int, int]] = []
     small = as_of(
         spine,
         "at",
-        [windows(rows), windows(rows, "u")],
+        plans,
         memory=500_000,
         threads=2,
         progress=lambda *step: steps.append(step),

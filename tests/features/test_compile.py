@@ -4,7 +4,7 @@ import pytest
 
 import fivefold as ff
 from fivefold.core.errors import Invalid
-from fivefold.core.time import HOUR, MINUTE
+from fivefold.core.time import DAY, HOUR, MINUTE
 from fivefold.core.types import Type
 from fivefold.features.compile import delay_of, sources
 
@@ -40,6 +40,17 @@ def test_a_stream_is_read_from_its_history_by_its_own_rules() -> None:
     live = ff.Stream("live", schema={"zone": str, "km": float}, time="at", id="zone", history=TRIPS)
     (plan,) = sources([ff.FeatureView("near", ZONE, live, [ff.count()])], SCHEMAS, {}, lambda name: f"of_{name}")
     assert (plan.relation, plan.seq, plan.id, plan.delay) == ("of_trips", None, "zone", 0)
+
+
+def test_ids_count_as_long_as_the_stream_knows_them_and_in_a_table_for_ever() -> None:
+    def within(source: ff.Table | ff.Stream) -> int | None:
+        (plan,) = sources([ff.FeatureView("near", ZONE, source, [ff.count()])], SCHEMAS, {}, str)
+        return plan.id_within
+
+    assert within(TRIPS) is None
+    for lateness, expected in (("1h", DAY), ("3d", 3 * DAY)):
+        assert within(ff.Stream("live", schema={"zone": str}, time="at", id="zone", history=TRIPS, lateness=lateness)) == expected
+    assert within(ff.Stream("live", schema={"zone": str}, time="at", history=TRIPS)) is None
 
 
 def test_a_sum_of_floats_without_a_pinned_scale_says_to_apply() -> None:

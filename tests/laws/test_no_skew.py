@@ -33,12 +33,29 @@ def disturbed(chance: random.Random, rows: list[sp.Event]) -> list[sp.Event | by
     return out
 
 
+def over_days(chance: random.Random, rows: list[sp.Event | bytes]) -> list[sp.Event | bytes]:
+    """The same, with a day or some between events now and then, and ids that come again after some."""
+    out: list[sp.Event | bytes] = []
+    later = 0
+    for row in rows:
+        later += chance.choice([1, 1, 2, 3]) * 1440 * sp.MINUTE if chance.random() < 0.06 else 0
+        made = row if isinstance(row, bytes) else {**row, "at": row["at"] + later}
+        if chance.random() < 0.15 and not isinstance(made, bytes):
+            before = chance.choice([e for e in out if not isinstance(e, bytes)] or [made])
+            # what has one id has one key, and so is in one partition
+            made = {**made, "event_id": before["event_id"], "who": before["who"]}
+        out.append(made)
+    return out
+
+
 @pytest.mark.parametrize("seed", SEEDS)
 def test_every_moment_is_answered_as_history_does(tmp_path: Path, seed: int) -> None:
     chance = random.Random(seed)
     partitions = chance.randint(1, 3)
     sp.make(tmp_path, sp.events(seed, 60), f'[default]\nstream = "log:.fivefold/streams?partitions={partitions}"\n')
     waiting = disturbed(chance, [*sp.events(seed, 60)[-15:], *sp.events(seed + 1000, 150, sp.START + 50 * sp.MINUTE)])
+    if seed % 2:
+        waiting = over_days(chance, waiting)
     total = len(waiting)
     with sp.opened(tmp_path) as workspace:
         sp.applied(workspace)

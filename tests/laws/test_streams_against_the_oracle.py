@@ -337,20 +337,20 @@ def past_event(chance: random.Random, at: int, name: str | None) -> Row:
     return made | {"x": 7.0 if abs(made["x"] or 0) >= LARGEST else made["x"], "n": 3 if made["n"] == -(2**40) else made["n"]}
 
 
-def arriving(chance: random.Random, count: int, span: int, names: list[str]) -> Iterator[tuple[bytes, int, str | None]]:
+def arriving(chance: random.Random, count: int, span: int, names: list[str], jumps: float) -> Iterator[tuple[bytes, int, str | None]]:
     """Events as bytes, the time of their arrival and their id: late, ahead, again, broken."""
     now = START
     sent: list[tuple[bytes, str | None]] = []
     for n in range(count):
         now += chance.randrange(2 * span * MINUTE // count)
+        if chance.random() < jumps:
+            now += chance.randrange(3 * DAY)
         at = now - chance.choice([0, 0, 1, MINUTE, chance.randrange(25 * MINUTE), LATENESS, LATENESS + 1, 3 * LATENESS])
         ahead = chance.choice([0] * 8 + [chance.randrange(2 * LATENESS), DAY, DAY + 1, 2 * DAY])
         at += ahead
         at = at // MINUTE * MINUTE if chance.random() < 0.4 else at
-        name = chance.choice([f"e{n}", f"e{n}", f"e{n}", None, chance.choice(names)])
-        if ahead >= DAY:
-            # a stream knows an id for a day, history for ever
-            name = f"ahead{n}"
+        # an id that comes again may be days old, and then it is forgotten
+        name = chance.choice([f"e{n}", f"e{n}", None, f"e{chance.randrange(n + 1)}", chance.choice(names)])
         raw = json.dumps(event(chance, at, name)).encode()
         kind = chance.random()
         if kind < 0.1 and sent:
@@ -381,9 +381,12 @@ def test_history_stream_lookup_and_oracle_agree(
 def run(partitions: int, before: int, count: int, span: int, ops: list[tuple[str, int, int]], seed: int,
         look: Callable[[Shop], object] = lambda shop: None) -> None:
     chance = random.Random(seed)
-    past = [past_event(chance, START - chance.randrange(4 * 60 * MINUTE) // MINUTE * MINUTE,
+    # a stream of days, with hours and days in between, or of some hours
+    jumps = chance.choice([0.0, 0.0, 0.1, 0.4])
+    behind = chance.choice([4 * 60 * MINUTE, 4 * DAY if jumps else 4 * 60 * MINUTE])
+    past = [past_event(chance, START - chance.randrange(behind) // MINUTE * MINUTE,
                        chance.choice([f"p{n}", f"p{n}", None, "p0"])) for n in range(before)]
-    waiting = list(arriving(chance, count, span, [f"p{n}" for n in range(before)] or ["e0"]))
+    waiting = list(arriving(chance, count, span, [f"p{n}" for n in range(before)] or ["e0"], jumps))
     places: dict[str, int] = {}
     with tempfile.TemporaryDirectory() as folder, duckdb.connect(config={"threads": 1}) as connection:
         connection.execute("set timezone = 'UTC'")

@@ -8,12 +8,14 @@ from pathlib import Path
 import pytest
 import stream_project as sp
 
-from fivefold.core.errors import NotFound
+from fivefold.core.config import environment, settings
+from fivefold.core.errors import Invalid, NotFound
 from fivefold.core.sources import Stream
 from fivefold.mlops.materialise import materialise_views
 from fivefold.realtime.dead_letters import dead_letters, replay
 from fivefold.realtime.streaming import Streaming
 from fivefold.workspace import Workspace
+from fivefold.workspace.workspace import wall_clock
 
 DAY = 1440 * sp.MINUTE
 
@@ -111,3 +113,45 @@ def test_a_replay_that_was_killed_before_it_was_noted_counts_once(tmp_path: Path
                 replay(workspace, sales(workspace))
         assert replay(workspace, sales(workspace)) == 1
         assert worked(workspace) == {"read": 4, "on_time": 2, "late": 0, "dead": 1, "duplicate": 1}
+
+
+def test_letters_are_kept_for_so_long_and_removed_a_few_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from fivefold.realtime import worker
+
+    monkeypatch.setattr(worker, "_LETTERS_SWEPT", 2)
+    monkeypatch.setattr(worker, "SWEEP_SECONDS", 0.0)
+    sp.make(tmp_path, sp.events(1, 5), '[default]\ndead_letters = "10d"\n')
+
+    def left(days: int, steps: int) -> list[int]:
+        with sp.opened(tmp_path, clock=lambda: wall_clock() + days * DAY) as workspace:
+            with Streaming(workspace) as streaming:
+                for _ in range(steps):
+                    streaming.step()
+            store = workspace.online()
+            found = [d.letter.offset for d in dead_letters(store, "sales")]
+            store.close()
+            return found
+
+    with sp.opened(tmp_path) as workspace:
+        sp.applied(workspace)
+        materialise_views(workspace, [], sp.START)
+        sp.send(workspace, [b"poison"] * 5)
+    assert left(0, 1) == [0, 1, 2, 3, 4]
+    assert left(9, 2) == [0, 1, 2, 3, 4]
+    assert left(11, 1) == [2, 3, 4]
+    with sp.opened(tmp_path) as workspace:
+        sp.send(workspace, [event("a", sp.START + 3 * DAY), b"poison"])
+    # with a commit of events as well
+    assert left(11, 1) == [4, 6]
+    assert left(11, 2) == []
+    with sp.opened(tmp_path) as workspace:
+        assert worked(workspace) == {"read": 7, "on_time": 1, "late": 0, "dead": 6, "duplicate": 0}
+
+
+def test_how_long_letters_are_kept_is_the_environments_matter() -> None:
+    assert environment(settings(""), "dev", {}).letters_for == 30 * DAY
+    assert environment(settings('[default]\ndead_letters = ""'), "dev", {}).letters_for is None
+    with pytest.raises(Invalid, match="environment 'dev', dead_letters: 'long' is not a duration"):
+        environment(settings('[default]\ndead_letters = "long"'), "dev", {})

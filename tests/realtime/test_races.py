@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import random
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import stream_checks
 import stream_project as sp
@@ -16,14 +18,18 @@ import fivefold.mlops.materialise
 import fivefold.realtime.archiving
 import fivefold.realtime.worker
 import fivefold.workspace.events
-from fivefold.core.errors import Conflict
+from fivefold.backends.lmdb.online import Lmdb
+from fivefold.core.errors import Conflict, Unavailable
 from fivefold.core.sources import Stream
 from fivefold.data.archive import archived
 from fivefold.flow.steps import worker_name
 from fivefold.mlops.materialise import materialise_views
 from fivefold.realtime.archiving import archive
-from fivefold.realtime.streaming import Streaming
+from fivefold.realtime.intake import Intake
+from fivefold.realtime.streaming import Streaming, views_of
+from fivefold.realtime.worker import PartitionWorker, step_through
 from fivefold.workspace import Workspace
+from fivefold.workspace.events import Standing
 
 END = sp.START + 400 * sp.MINUTE
 
@@ -209,3 +215,84 @@ def test_a_store_that_is_lost_goes_on_from_the_archive(shop: Workspace) -> None:
 def _standings(workspace: Workspace) -> list[Any]:
     with Streaming(workspace) as streaming:
         return list(streaming.reports()[0].standings.values())
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_workers_that_take_turns_at_a_partition_know_each_other_s_ids(shop: Workspace, seed: int) -> None:
+    chance = random.Random(seed)
+    stream = shop.project.get(Stream.kind, "sales")
+    assert isinstance(stream, Stream)
+    broker, store = shop.broker(stream), shop.online()
+    workers = [[PartitionWorker(shop, stream, p, broker, store, views_of(shop, stream), batch=25) for p in range(2)]
+               for _ in range(3)]
+    rows = sp.events(2, 120, sp.START + 30 * sp.MINUTE)
+    sent = 0
+    while sent < 120 or any(worker.behind() for worker in workers[0]):
+        if sent < 120:
+            size = chance.randrange(1, 30)
+            # what was sent is sent again, some of it at once
+            again = chance.sample(rows[max(0, sent - 20) : sent], min(sent, 10))
+            sp.send(shop, [*rows[sent : sent + size], *again, *again[:3]])
+            sent += size
+        elif chance.random() < 0.3:
+            archive_now(shop)
+        chosen = chance.randrange(3)
+        if chance.random() < 0.2:
+            workers[chosen] = [PartitionWorker(shop, stream, p, broker, store, views_of(shop, stream), batch=25)
+                               for p in range(2)]
+        for worker in workers[chosen]:
+            step_through(worker)
+        for worker in workers[0]:
+            worker.refresh()
+    broker.close()
+    store.close()
+    assert [counts(s) for s in _standings(shop)] == as_one_batch(shop)
+    assert sum(s.duplicate for s in _standings(shop)) > 20
+    checked(shop)
+
+
+def test_a_commit_that_failed_leaves_ids_as_they_were(shop: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = sp.events(2, 60, sp.START + 30 * sp.MINUTE)
+    with Streaming(shop) as streaming:
+        for part, made in ((rows[:30], False), (rows[30:], True)):
+            sp.send(shop, [*part, *part[:5]])
+            with monkeypatch.context() as patched:
+                inner = Lmdb.commit
+
+                def fails(self: Lmdb, writes: Any, made: bool = made, inner: Any = inner) -> None:
+                    if made:
+                        inner(self, writes)
+                    raise Unavailable("the disk is gone.")
+
+                patched.setattr(Lmdb, "commit", fails)
+                with pytest.raises(Unavailable):
+                    streaming.step()
+            sp.send(shop, part[:7])
+            streaming.drain()
+    assert [counts(s) for s in _standings(shop)] == as_one_batch(shop)
+    assert sum(s.duplicate for s in _standings(shop)) > 10
+    checked(shop)
+
+
+class Nothing:
+    """An intake that remembers nothing yet."""
+
+    def letters(self, keys: Sequence[bytes]) -> list[bool]:
+        return [False] * len(keys)
+
+    def ids(self, stretches: Any, ids: Any) -> Any:
+        return np.zeros(len(ids), np.bool_)
+
+
+def counts(standing: Standing) -> tuple[int, ...]:
+    return standing.on_time, standing.late, standing.dead, standing.duplicate
+
+
+def as_one_batch(workspace: Workspace) -> list[tuple[int, ...]]:
+    """By partition, what becomes of all that was sent when it is read at once."""
+    stream = workspace.project.get(Stream.kind, "sales")
+    assert isinstance(stream, Stream)
+    broker = workspace.broker(stream)
+    found = [Intake(stream, {}).take(broker.read(p, -1, 10_000), Standing(), Nothing()).standing for p in range(2)]
+    broker.close()
+    return [counts(standing) for standing in found]

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,14 @@ import pytest
 import stream_checks
 import stream_project as sp
 
+from fivefold.core.errors import Invalid
+from fivefold.core.features import FeatureView
+from fivefold.features.state.mark import mark_of, partition_space
 from fivefold.mlops.materialise import materialise_views
 from fivefold.realtime.streaming import Streaming
-from fivefold.workspace.events import Standing
+from fivefold.workspace import Workspace
+from fivefold.workspace.events import UNDER_WAY, Standing, standing_of
+from fivefold.workspace.served import online_name
 
 END = sp.START + 400 * sp.MINUTE
 
@@ -205,6 +211,140 @@ def test_two_workers_share_and_one_takes_over_what_a_killed_one_had(tmp_path: Pa
         with Streaming(workspace) as streaming:
             streaming.archive()
         stream_checks.assert_no_skew(workspace, [END])
+
+
+def test_three_share_and_one_that_is_added_takes_over_from_one_that_was_killed(tmp_path: Path) -> None:
+    sp.make(tmp_path, sp.events(1, 40), '[default]\nstream = "log:.fivefold/streams?partitions=6"\n')
+    rows = [*sp.events(2, 400, sp.START + 30 * sp.MINUTE, people=16), *[b"poison"] * 20]
+    with sp.opened(tmp_path) as workspace:
+        sp.applied(workspace)
+        materialise_views(workspace, [], sp.START)
+
+        def owners() -> list[str]:
+            return [h.owner for h in workspace.catalog.leases.held("stream:sales:partition:")]
+
+        with worker(tmp_path) as first, worker(tmp_path) as second, worker(tmp_path):
+            sp.send(workspace, rows[:150])
+            wait_until(tmp_path, lambda read: read == 150, first)
+            until = time.monotonic() + 30
+            while sorted(Counter(owners()).values()) != [2, 2, 2]:
+                assert time.monotonic() < until, owners()
+                time.sleep(0.05)
+            # in the middle of its work
+            sp.send(workspace, rows[150:300])
+            second.kill()
+            second.wait()
+            dead = set(owners())
+            with worker(tmp_path):
+                sp.send(workspace, rows[300:])
+                wait_until(tmp_path, lambda read: read == 420, first)
+                assert len(set(owners()) - dead) <= 1
+                assert len(set(owners())) == 3
+        with Streaming(workspace) as streaming:
+            streaming.archive()
+            (report,) = streaming.reports()
+        every = report.standings.values()
+        assert sum(s.on_time + s.late + s.dead + s.duplicate for s in every) == sum(s.read for s in every) == 420
+        assert sum(s.dead for s in every) >= 20
+        stream_checks.assert_no_skew(workspace, [sp.START + 600 * sp.MINUTE])
+
+
+def test_generations_change_while_a_worker_of_another_process_is_at_work(tmp_path: Path) -> None:
+    sp.make(tmp_path, sp.events(1, 40), '[default]\nstream = "log:.fivefold/streams?partitions=2"\n')
+    rows = sp.events(2, 300, sp.START + 30 * sp.MINUTE)
+    with sp.opened(tmp_path) as workspace:
+        sp.applied(workspace)
+        materialise_views(workspace, [], sp.START)
+        with worker(tmp_path) as child:
+            for n in range(5):
+                sp.send(workspace, rows[60 * n : 60 * n + 60])
+                # it archives all the time, so each has another past, and another cut
+                materialise_views(workspace, [], sp.START + n * sp.MINUTE)
+                newest = rows[min(60 * n + 60, 299)]["at"]
+                assert stream_checks.looked_up(workspace, newest + 1)
+            wait_until(tmp_path, lambda read: read == 300, child)
+            # what it feeds is the generation that is in use
+            wait_for_marks(workspace)
+        with Streaming(workspace) as streaming:
+            streaming.archive()
+        stream_checks.assert_no_skew(workspace, [END, END + 90 * sp.MINUTE])
+
+
+def wait_for_marks(workspace: Workspace) -> None:
+    """Until each view, as the project file means it, has come as far as the intake."""
+    names = [online_name(workspace.project, v) for v in workspace.project.of(FeatureView.kind) if isinstance(v, FeatureView)]
+    store = workspace.online()
+    until = time.monotonic() + 30
+    try:
+        while True:
+            behind = []
+            for name in names:
+                mark = mark_of(store, name)
+                if mark is None:
+                    behind.append((name, -1))
+                    continue
+                for partition in mark.cut:
+                    standing = standing_of(store, "sales", partition)
+                    held = mark_of(store, partition_space(name, mark, partition))
+                    reached = mark.cut[partition] if held is None else held.applied
+                    if standing is not None and reached < standing.applied:
+                        behind.append((name, partition))
+            if not behind:
+                return
+            assert time.monotonic() < until, behind
+            time.sleep(0.1)
+    finally:
+        store.close()
+
+
+def test_a_changed_definition_is_taken_up_by_a_running_worker(tmp_path: Path) -> None:
+    sp.make(tmp_path, sp.events(1, 40), '[default]\nstream = "log:.fivefold/streams?partitions=2"\n')
+    rows = sp.events(2, 200, sp.START + 30 * sp.MINUTE)
+    with sp.opened(tmp_path) as workspace:
+        sp.applied(workspace)
+        materialise_views(workspace, [], sp.START)
+        sp.send(workspace, rows[:100])
+    command = [sys.executable, "-m", "fivefold.cli.main", "stream", "--at", "2026-03-01", "--project", str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as child:
+        try:
+            wait_until(tmp_path, lambda read: read == 100, child)
+            project = tmp_path / "project.py"
+            project.write_text(project.read_text().replace('ff.count(over="1h"), ff.sum("amount", over="2h")',
+                                                           'ff.count(over="90m"), ff.sum("amount", over="5h")'))
+            with sp.opened(tmp_path) as workspace:
+                sp.applied(workspace)
+                sp.send(workspace, rows[100:])
+                wait_until(tmp_path, lambda read: read == 200, child)
+                wait_for_marks(workspace)
+                with Streaming(workspace) as streaming:
+                    streaming.archive()
+                stream_checks.assert_no_skew(workspace, [END, END + 90 * sp.MINUTE])
+        finally:
+            child.terminate()
+            assert child.wait(30) == 0
+
+
+def test_a_look_up_that_is_under_way_for_ten_seconds_is_answered(tmp_path: Path) -> None:
+    """What states answer for lags behind the lateness by UNDER_WAY: a moment is named before the store is read."""
+    sp.make(tmp_path, sp.events(1, 40))
+    lateness, second = 30 * sp.MINUTE, 1_000_000
+    first = {**sp.events(2, 1)[0], "at": sp.START + 200 * sp.MINUTE}
+    with sp.opened(tmp_path) as workspace:
+        sp.applied(workspace)
+        materialise_views(workspace, [], sp.START)
+        for n, ahead in enumerate((0, 9 * second, UNDER_WAY)):
+            sp.send(workspace, [{**first, "event_id": f"n{n}", "at": first["at"] + ahead}])
+            with Streaming(workspace) as streaming:
+                streaming.drain()
+                streaming.archive()
+            # the earliest moment for which all that may still come had come, when the first event had
+            stream_checks.assert_no_skew(workspace, [first["at"] - lateness])
+        sp.send(workspace, [{**first, "event_id": "last", "at": first["at"] + UNDER_WAY + 1}])
+        with Streaming(workspace) as streaming:
+            streaming.drain()
+        with pytest.raises(Invalid, match="answers for"):
+            stream_checks.looked_up(workspace, first["at"] - lateness)
+        assert stream_checks.looked_up(workspace, first["at"] - lateness + 1)
 
 
 def test_events_sent_over_http_reach_the_features(tmp_path: Path) -> None:

@@ -344,11 +344,12 @@ def _say(streaming: Streaming, json: bool) -> None:
             print(msgspec.json.encode(report).decode(), flush=True)
             continue
         every = list(report.standings.values())
-        newest = max((s.newest for s in every), default=NEVER)
+        newest, lost = max((s.newest for s in every), default=NEVER), sum(s.lost for s in every)
         print(
             f"{report.stream}: {sum(s.read for s in every):,} read, {sum(s.on_time + s.late for s in every):,} applied "
             f"({sum(s.late for s in every):,} out of order), {sum(s.duplicate for s in every):,} duplicates, "
             f"{sum(s.dead for s in every):,} dead letters, {report.waiting:,} waiting"
+            + (f", {lost:,} LOST: the broker removed them before they were read" if lost else "")
             + ("" if newest == NEVER else f"; newest event {moment(newest)}"),
             flush=True,
         )

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from fivefold.core.errors import Invalid, NotFound, did_you_mean
+from fivefold.core.time import duration
 
 
 class Environment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -16,7 +17,9 @@ class Environment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     `catalog` is an SQLAlchemy URL (`sqlite:///…` or `postgresql://…`), `artifacts` and `online` are store URLs,
     `stream` the URL of the broker on which each stream has a topic of its name, `state` the folder for tables and
     logs. `streams` and `tables` put another URL in the place of one stream's or table's. `options` are given to the
-    stores of a scheme, for instance `{"s3": {"endpoint": …}}`.
+    stores of a scheme, for instance `{"s3": {"endpoint": …}}`. Dead letters of streams are kept for `dead_letters`
+    after they came; for ever, where it is empty. `lookups_logged` is the share (0 to 1) of requests to the feature
+    service that are logged, for `fivefold skew`.
     """
 
     name: str = "dev"
@@ -27,9 +30,16 @@ class Environment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     stream: str = ""
     memory: str = "2GB"
     threads: int = 2
+    dead_letters: str = "30d"
+    lookups_logged: float = 0.0
     tables: Mapping[str, str] = {}
     streams: Mapping[str, str] = {}
     options: Mapping[str, Mapping[str, str]] = {}
+
+    @property
+    def letters_for(self) -> int | None:
+        """How long (µs) after their arrival dead letters are kept, None for ever."""
+        return duration(self.dead_letters) if self.dead_letters else None
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -71,6 +81,10 @@ def environment(given: Settings, name: str, secrets: Mapping[str, str], where: s
         env = msgspec.convert(_revealed(merged, secrets), Environment)
     except msgspec.ValidationError as e:
         raise Invalid(f"{where}: environment {name!r}: {e}.") from None
+    if not 0 <= env.lookups_logged <= 1:
+        raise Invalid(f"{where}: environment {name!r}: lookups_logged={env.lookups_logged} (accepted: 0 to 1).")
+    if env.dead_letters:
+        duration(env.dead_letters, f"{where}: environment {name!r}, dead_letters")
     # environments share nothing: each but dev has a folder of its own unless told otherwise
     state = env.state if "state" in merged or name == "dev" else f".fivefold/env-{name}"
     return msgspec.structs.replace(

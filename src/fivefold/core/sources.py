@@ -10,7 +10,7 @@ import msgspec
 
 from fivefold.core.errors import Invalid, NotFound, did_you_mean
 from fivefold.core.noun import Noun, define
-from fivefold.core.time import duration
+from fivefold.core.time import DAY, duration
 from fivefold.core.types import Type, as_type
 
 
@@ -167,7 +167,8 @@ class Stream(Noun, frozen=True, eq=False):
 
     `schema` may leave out `time`, which is a timestamp. Events come as `format` (json, msgpack, avro), those of equal
     values in the columns `key` in order. An event may come up to `lateness` after younger ones, later ones are set
-    aside as dead letters. Where the events are is the environment's matter: see `stream` in fivefold.toml.
+    aside as dead letters. `id` marks duplicates, for about a day or the lateness: see `id_stretch`. Where the events
+    are is the environment's matter: see `stream` in fivefold.toml.
     """
 
     kind: ClassVar[str] = "stream"
@@ -231,6 +232,14 @@ def rows_of(source: Source) -> Table | View:
 def lateness_of(stream: Stream) -> int:
     """How long (µs) after younger events one may still come."""
     return 0 if stream.lateness == "0s" else duration(stream.lateness)
+
+
+def id_stretch(stream: Stream) -> int:
+    """How long (µs) the stretches of time are in which a stream knows an id again: a day, or the lateness.
+
+    Two events of one id are the same when their stretches (time // id_stretch) are equal or next to each other.
+    """
+    return max(lateness_of(stream), DAY)
 
 
 def _schema(noun: Noun, given: Mapping[str, Any] | None) -> Mapping[str, Type] | None:

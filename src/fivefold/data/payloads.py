@@ -7,10 +7,12 @@ their readers. Everything else that does not fit is Invalid, for any bytes at al
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from operator import attrgetter
 from typing import Annotated, Any
 
 import msgspec
+import numpy as np
 
 from fivefold.core.errors import Invalid, did_you_mean
 from fivefold.core.types import Type
@@ -24,6 +26,8 @@ CONFLUENT = "avro-confluent"
 _CONFLUENT_HEADER = 5
 
 Decode = Callable[[bytes], tuple[Any, ...]]
+Columns = list[Sequence[Any]]
+DecodeMany = Callable[[Sequence[bytes]], tuple[Columns, dict[int, Invalid]]]
 Encode = Callable[[Mapping[str, Any]], bytes]
 
 _INT64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
@@ -54,6 +58,51 @@ def decoder(schema: Mapping[str, Type], format: str) -> Decode:
         case "avro" | "avro-confluent":
             return _avro(schema, confluent=format == CONFLUENT)
     raise _unknown(format, (*FORMATS, CONFLUENT))
+
+
+def columns_decoder(schema: Mapping[str, Type], format: str) -> DecodeMany:
+    """A function from the bytes of many events to their values by column, in the order of the schema.
+
+    It gives the values that `decoder` gives, of those that are events, and by place what is wrong with the others.
+    """
+    one = decoder(schema, format)
+
+    def one_by_one(data: Sequence[bytes]) -> tuple[Columns, dict[int, Invalid]]:
+        rows, wrong = [], {}
+        for place, each in enumerate(data):
+            try:
+                rows.append(one(each))
+            except Invalid as e:
+                wrong[place] = e
+        return list(zip(*rows, strict=True)) if rows else [()] * len(schema), wrong
+
+    libraries = {"json": msgspec.json.Decoder, "msgpack": msgspec.msgpack.Decoder}
+    if format not in libraries:
+        return one_by_one
+    quick = libraries[format](_event(schema)).decode
+    kinds = [(attrgetter(f"f{i}"), kind) for i, kind in enumerate(schema.values())]
+
+    def decode(data: Sequence[bytes]) -> tuple[Columns, dict[int, Invalid]]:
+        if max(map(len, data), default=0) > MOST_BYTES:
+            return one_by_one(data)
+        try:
+            events = list(map(quick, data))
+        except _REFUSED:
+            return one_by_one(data)
+        columns: Columns = []
+        for read, kind in kinds:
+            values = list(map(read, events))
+            if kind is Type.FLOAT64:
+                # null is not a number here
+                numbers = np.array(values, np.float64)
+                for place in np.flatnonzero((numbers == 0) | np.isnan(numbers)).tolist():
+                    values[place] = _number(values[place])
+            elif kind is Type.TIMESTAMP and str in set(map(type, values)):
+                return one_by_one(data)
+            columns.append(values)
+        return columns, {}
+
+    return decode
 
 
 def encoder(schema: Mapping[str, Type], format: str) -> Encode:
@@ -90,16 +139,19 @@ def encoder(schema: Mapping[str, Type], format: str) -> Encode:
     return encode
 
 
-def _named(schema: Mapping[str, Type], format: str, library: Callable[..., Any]) -> Decode:
-    columns = list(schema.items())
+def _event(schema: Mapping[str, Type]) -> Any:
     # fields are numbered, since a column may be called what no attribute can be
-    event = msgspec.defstruct(
+    return msgspec.defstruct(
         "Event",
-        [(f"f{i}", _FIELDS[kind], None) for i, (_, kind) in enumerate(columns)],
-        rename={f"f{i}": name for i, (name, _) in enumerate(columns)},
+        [(f"f{i}", _FIELDS[kind], None) for i, kind in enumerate(schema.values())],
+        rename={f"f{i}": name for i, name in enumerate(schema)},
         gc=False,
     )
-    quick, anything = library(event).decode, library().decode
+
+
+def _named(schema: Mapping[str, Type], format: str, library: Callable[..., Any]) -> Decode:
+    columns = list(schema.items())
+    quick, anything = library(_event(schema)).decode, library().decode
     floats = [i for i, (_, kind) in enumerate(columns) if kind is Type.FLOAT64]
     times = [i for i, (_, kind) in enumerate(columns) if kind is Type.TIMESTAMP]
     as_tuple = msgspec.structs.astuple

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from fivefold.core.errors import Invalid
 from fivefold.core.features import Aggregate as Declared
 from fivefold.core.features import Feature, FeatureView, chosen
-from fivefold.core.sources import Stream, Table, View, rows_of
+from fivefold.core.sources import Stream, Table, View, id_stretch, rows_of
 from fivefold.core.time import duration
 from fivefold.core.types import Schema, Type
 from fivefold.features.asof import Aggregate, Source
@@ -64,6 +64,8 @@ def _source(view: FeatureView, items: list[Aggregate], relation: Relation) -> So
         time=live.time,
         seq=live.seq,
         id=live.id,
+        # as the stream knows ids: for so long, and not for ever
+        id_within=id_stretch(live) if isinstance(live, Stream) and live.id is not None else None,
         delay=delay_of(view),
         aggregates=tuple(items),
     )

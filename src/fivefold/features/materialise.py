@@ -23,8 +23,7 @@ from fivefold.features.entity_keys import key_reader
 from fivefold.features.increment import Parts, add_parts, missing
 from fivefold.features.kernel.plan import Source
 from fivefold.features.kernel.relation import Engine
-from fivefold.features.kernel.rows import first_of_each
-from fivefold.features.kernel.sources import ID, Stored
+from fivefold.features.kernel.sources import Stored, counted
 from fivefold.features.state.apply import applied
 from fivefold.features.state.incoming import incoming
 from fivefold.features.state.key import View
@@ -35,6 +34,7 @@ from fivefold.features.state.mark import (
     read_built,
     read_mark,
     view_of,
+    with_partitions,
     write_built,
     write_mark,
 )
@@ -207,9 +207,18 @@ def _take_over(
     store: OnlineStore, name: str, mark: Mark, raw: bytes | None, before_switch: Callable[[Mark], None] | None
 ) -> None:
     """Put a new generation in the place of the one in use, once it holds what that one has been fed."""
-    if before_switch is not None and mark.stream:
-        before_switch(mark)
-    store.commit([Write(name, [], write_mark(mark), raw)])
+    while True:
+        mark = with_partitions(mark, raw)
+        if before_switch is not None and mark.stream:
+            before_switch(mark)
+        try:
+            store.commit([Write(name, [], write_mark(mark), raw)])
+            break
+        except Conflict:
+            (now,) = store.get([(name, MARK)])
+            if not mark.stream or raw is None or now is None or read_mark(now).made_of != read_mark(raw).made_of:
+                raise
+            raw = now  # a worker added a partition to the mark in use
     # partitions are not read as of the commit of their view's mark: whoever reads the generation before this one still
     # finds it; those before it are gone
     keep = {past_space(name, mark)}
@@ -244,8 +253,7 @@ def _parts(work: _Work, built: Built) -> Iterator[_Part]:
             if how == built.how and number < built.done:
                 yield _Part(number, count, how, 0, {})
                 continue
-            first = first_of_each(table.column(ID).combine_chunks()) if ID in table.column_names else None
-            new = incoming(kept, table, key, first)
+            new = incoming(kept, table, key, counted(kept.source, table))
             made = dict(applied(kept, new.keys, new.entity, new.rows, work.at, lambda keys: [None] * len(keys)))
             items = {place: value for place, value in made.items() if value is not None}
             yield _Part(number, count, how, sum(k in items for k in new.keys), items)

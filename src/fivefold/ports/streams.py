@@ -32,7 +32,7 @@ class Broker(Protocol):
     """
 
     def partitions(self) -> int:
-        """How many partitions the topic has; they are numbered from 0."""
+        """How many partitions the topic has now; they are numbered from 0, and some may be added."""
         ...
 
     def append(self, messages: Sequence[Message], partition: int | None = None) -> None:

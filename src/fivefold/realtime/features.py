@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import random
 import threading
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -12,11 +15,13 @@ from fivefold.core.errors import FivefoldError, Invalid, NotFound
 from fivefold.core.features import Feature, FeatureView
 from fivefold.core.learning import Model
 from fivefold.core.types import Schema, Type
-from fivefold.features.lookup import Lookup, Seen
+from fivefold.features.lookup import Lookup, Seen, Vector
 from fivefold.ports.online import OnlineStore
+from fivefold.realtime.prediction_log import PredictionLog
 from fivefold.realtime.protocols.bounds import MOST_ROWS
 from fivefold.workspace import Workspace
 from fivefold.workspace.applied import require_applied
+from fivefold.workspace.predictions import Prediction
 from fivefold.workspace.served import online_name
 
 MOST_FEATURES = 1000
@@ -49,10 +54,15 @@ class _Asked(msgspec.Struct, frozen=True):
 class FeatureService:
     """Looks up features of the project file, as it is applied.
 
-    Without a fixed moment `at` (µs UTC), what asks for none gets the values of now.
+    Without a fixed moment `at` (µs UTC), what asks for none gets the values of now. With a `log`, the environment's
+    share of requests is logged, each with one of its rows.
     """
 
-    def __init__(self, workspace: Workspace, store: OnlineStore, at: int | None = None) -> None:
+    def __init__(
+        self, workspace: Workspace, store: OnlineStore, at: int | None = None, log: PredictionLog | None = None
+    ) -> None:
+        self._log = log
+        self._share = workspace.env.lookups_logged
         self._workspace = workspace
         self._store = store
         self._at = at
@@ -108,6 +118,9 @@ class FeatureService:
             if isinstance(vector, FivefoldError):
                 raise Invalid(f"row {i}: {vector.message}", hint=vector.hint)
         good = [v for v in vectors if not isinstance(v, FivefoldError)]
+        if self._log is not None and random.random() < self._share:
+            i = random.randrange(len(good))
+            self._log.put(partial(_entry, self._workspace.clock(), taken[i], lookup.names, good[i], at))
         return Found(
             at,
             lookup.types,
@@ -135,6 +148,12 @@ class FeatureService:
             s.source: s.schema for n in project.of("table", "view") if (s := self._workspace.find_snapshot(n.name))
         }
         return Lookup(wanted, schemas, self._workspace.scales(), lambda view: online_name(project, view))
+
+
+def _entry(now: int, row: dict[str, Any], names: Sequence[str], vector: Vector, at: int) -> Prediction:
+    values, times, statuses, seen = vector
+    features = dict(zip(names, zip(values, times, statuses, strict=True), strict=True))
+    return Prediction(f"l{now:014x}{os.urandom(8).hex()}", now, "", "", 0, "", row, features, at, seen, None, 0)
 
 
 def _views_of(features: Sequence[Feature]) -> list[FeatureView]:

@@ -9,27 +9,26 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Iterable, Sequence
-from itertools import chain, compress
-from typing import Any, NamedTuple
+from itertools import compress
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 import numpy as np
 import pyarrow as pa
 
-from fivefold.core.errors import Invalid
 from fivefold.core.expressions import parse
-from fivefold.core.sources import Check, OnFail, Stream, lateness_of
+from fivefold.core.sources import Check, OnFail, Stream, id_stretch, lateness_of
 from fivefold.core.time import DAY, iso, moment, spell
 from fivefold.core.types import Type
 from fivefold.core.values import shown
 from fivefold.data.archive import ARRIVED, archive_table
-from fivefold.data.payloads import decoder
-from fivefold.features.entity_keys import key_bytes
+from fivefold.data.payloads import Columns, columns_decoder
 from fivefold.features.kernel.arrays import Flags, Ints
 from fivefold.features.kernel.arrow import one_array
 from fivefold.features.kernel.rows import TIME_LIMIT
 from fivefold.ports.streams import Record
-from fivefold.workspace.events import NEVER, REPLAYED, Standing, id_key, id_stretch
+from fivefold.realtime.prints import NONE, Prints, joined, prints_of
+from fivefold.workspace.events import NEVER, REPLAYED, Standing
 
 AHEAD = DAY
 """An event more than so much (µs) after its own arrival is not believed: it would make all others late."""
@@ -63,19 +62,28 @@ class Letter(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Taken(NamedTuple):
-    """What a batch of records came to: the events to apply, the dead letters, marks to keep, and the new standing."""
+    """What a batch of records came to: the events to apply, the dead letters, and the new standing.
+
+    To be remembered are `keep`, keys of letters that were sent again, and `ids` by stretch of time.
+    """
 
     events: pa.Table
     letters: list[Letter]
     keep: list[bytes]
+    ids: dict[int, Prints]
     standing: Standing
 
 
-Known = Callable[[Sequence[bytes]], Sequence[bool]]
-"""Which of some keys the intake keeps already."""
+class Known(Protocol):
+    """What the intake remembers already."""
 
-Event = tuple[Any, ...]
-"""The values of an event, in the order of its stream's columns."""
+    def letters(self, keys: Sequence[bytes]) -> Sequence[bool]:
+        """Which of some keys it keeps of letters that were sent again."""
+        ...
+
+    def ids(self, stretches: Ints, ids: Prints) -> Flags:
+        """Which ids, each with a time in a stretch, were applied with one in that stretch or one beside it."""
+        ...
 
 
 class Intake:
@@ -86,10 +94,9 @@ class Intake:
         self.stretch = id_stretch(stream)
         """How much time (µs) the ids that are dropped together belong to."""
         self._stream = stream
-        self._decode = decoder(stream.schema, stream.format)
+        self._decode = columns_decoder(stream.schema, stream.format)
         columns = list(stream.schema)
         self._time = columns.index(stream.time)
-        self._id = None if stream.id is None else columns.index(stream.id)
         self._limits = [(columns.index(c), limit) for c, limit in limits.items() if c in columns]
         self._rules = list(_rules(stream, columns))
 
@@ -97,19 +104,20 @@ class Intake:
         """Decide on records that follow what the standing has read."""
         # what can be is asked of all events at once: a worker has few microseconds for each
         letters: list[Letter] = []
-        read, events = self._decoded(records, letters)
-        table = self._table(read, events)
+        read, columns = self._decoded(records, letters)
+        table = archive_table(self._stream, columns)
         time = one_array(table[self._stream.time]).cast(pa.int64()).fill_null(TIME_LIMIT).to_numpy()
         at = one_array(table[ARRIVED]).cast(pa.int64()).to_numpy()
-        good = self._valid(read, events, table, time, at, letters)
+        good = self._valid(read, columns, table, time, at, letters)
         good, newest, out_of_order = self._in_time(read, time, at, good, standing.newest, letters)
-        fresh, keep = self._fresh(read, events, time, good, known)
+        fresh, keep, ids = self._fresh(read, table, time, good, known)
         applied, late = int(fresh.sum()), int((fresh & out_of_order).sum())
         letters.sort(key=lambda letter: letter.offset)
         return Taken(
             table if applied == len(read) else table.filter(pa.array(fresh)),
             letters,
             keep,
+            ids,
             msgspec.structs.replace(
                 standing,
                 applied=records[-1].offset if records else standing.applied,
@@ -127,24 +135,28 @@ class Intake:
         """The first stretch of time of which ids are remembered, when the newest event is of a time."""
         return NEVER if newest == NEVER else (newest - self.lateness) // self.stretch - 1
 
-    def _decoded(self, records: Sequence[Record], letters: list[Letter]) -> tuple[list[Record], list[Event]]:
-        """The records whose bytes are an event, and their events; letters for the others."""
-        decode = self._decode
-        read: list[Record] = []
-        events: list[Event] = []
-        for record in records:
-            try:
-                events.append(decode(record.value))
-            except Invalid as e:
-                letters.append(_letter(record, Reason.UNDECODABLE, e.message, None))
-            else:
-                read.append(record)
-        return read, events
+    def remembered(self, held: Iterable[tuple[pa.Array, Ints]], oldest: int) -> dict[int, Prints]:
+        """By stretch of time, from the oldest on, the ids of events that were applied; given are ids and stretches."""
+        out: dict[int, list[Prints]] = {}
+        for ids, stretches in held:
+            assert self._stream.id is not None
+            prints = prints_of(ids, self._stream.schema[self._stream.id])
+            for stretch in np.unique(stretches[stretches >= oldest]).tolist():
+                out.setdefault(stretch, []).append(prints.take(stretches == stretch))
+        return {stretch: joined(parts) for stretch, parts in out.items()}
+
+    def _decoded(self, records: Sequence[Record], letters: list[Letter]) -> tuple[Sequence[Record], Columns]:
+        """The records whose bytes are an event, and by column their values, as the archive has them."""
+        columns, wrong = self._decode([record.value for record in records])
+        if wrong:
+            letters += [_letter(records[i], Reason.UNDECODABLE, e.message, None) for i, e in wrong.items()]
+            records = [record for i, record in enumerate(records) if i not in wrong]
+        return records, [*columns, [record.offset for record in records], [record.at for record in records]]
 
     def _valid(
         self,
         read: Sequence[Record],
-        events: Sequence[Event],
+        columns: Columns,
         table: pa.Table,
         time: Ints,
         at: Ints,
@@ -157,15 +169,18 @@ class Intake:
             values = one_array(table.column(place))
             sizes = values.fill_null(0).to_numpy()
             suspect |= (sizes >= limit) | (sizes <= -limit)
-        for i in range(len(read)) if self._rules else np.flatnonzero(suspect).tolist():
+        events: Iterable[tuple[int, Sequence[Any]]] = enumerate(zip(*columns, strict=True))
+        if not self._rules:
+            events = ((i, [values[i] for values in columns]) for i in np.flatnonzero(suspect).tolist())
+        for i, event in events:
             try:
-                self._check(events[i], read[i].at)
+                self._check(event, read[i].at)
             except _Refused as e:
                 letters.append(_letter(read[i], e.reason, e.message, e.event_time))
                 good[i] = False
         return good
 
-    def _check(self, event: Event, at: int) -> None:
+    def _check(self, event: Sequence[Any], at: int) -> None:
         """Raises _Refused, with what is wrong with an event that arrived at a time."""
         time = event[self._time]
         if time is None:
@@ -206,49 +221,59 @@ class Intake:
         return good & ~too_late, int(before[-1]), time < before[:-1]
 
     def _fresh(
-        self, read: Sequence[Record], events: Sequence[Event], time: Ints, good: Flags, known: Known
-    ) -> tuple[Flags, list[bytes]]:
-        """Which good events were not there before, and the keys by which they are known from now on."""
-        if self._id is None and not any(record.headers for record in read):
-            return good, []
-        places = np.flatnonzero(good).tolist()
-        stretches = (time[good] // self.stretch).tolist()
-        near = {s: [id_key(n, b"") for n in (s, s - 1, s + 1)] for s in set(stretches)}
-        own: list[tuple[bytes, ...]] = []
-        others: list[tuple[bytes, ...]] = []
-        for i, stretch in zip(places, stretches, strict=True):
-            mine = _replays(read[i]) if read[i].headers else ()
-            beside: tuple[bytes, ...] = ()
-            identity = None if self._id is None else events[i][self._id]
-            if identity is not None:
-                name = key_bytes([identity])
-                here, before, after = near[stretch]
-                mine, beside = (*mine, here + name), (before + name, after + name)
-            own.append(mine)
-            others.append(beside)
-        asked = [*chain.from_iterable(own), *chain.from_iterable(others)]
-        seen = set(compress(asked, known(asked)))
+        self, read: Sequence[Record], table: pa.Table, time: Ints, good: Flags, known: Known
+    ) -> tuple[Flags, list[bytes], dict[int, Prints]]:
+        """Which good events were not there before; the keys and ids by which they are known from now on."""
+        letters = {i: _replays(record) for i, record in enumerate(read) if record.headers}
         fresh, keep = good.copy(), list[bytes]()
-        for i, mine, beside in zip(places, own, others, strict=True):
-            if seen.isdisjoint(mine) and seen.isdisjoint(beside):
-                seen.update(mine)
-                keep += mine
-            else:
-                fresh[i] = False
-        return fresh, keep
+        places, prints = self._prints(table, good)
+        stretches = time[places] // self.stretch
+        fresh[places[known.ids(stretches, prints)]] = False
+        if any(letters.values()):
+            asked = [key for keys in letters.values() for key in keys]
+            seen = set(compress(asked, known.letters(asked)))
+            in_turn = np.flatnonzero(good)
+        else:
+            seen, in_turn = set(), places[_repeated(prints)]
+        if len(in_turn):
+            # what is there twice in a batch counts the first time, if that is applied
+            names = dict(zip(places.tolist(), zip(stretches.tolist(), *prints.lists(), strict=True), strict=True))
+            taken = set[tuple[int, int, int]]()
+            for i in in_turn[fresh[in_turn]].tolist():
+                mine, name = letters.get(i, ()), names.get(i)
+                beside = () if name is None else tuple((name[0] + n, *name[1:]) for n in (-1, 0, 1))
+                if seen.isdisjoint(mine) and taken.isdisjoint(beside):
+                    seen.update(mine)
+                    keep += mine
+                    taken.update(beside[1:2])
+                else:
+                    fresh[i] = False
+        new = fresh[places]
+        applied, prints = stretches[new], prints.take(new)
+        return fresh, keep, {s: prints.take(applied == s) for s in np.unique(applied).tolist()}
 
-    def _table(self, read: Sequence[Record], events: Sequence[Event]) -> pa.Table:
-        """All events, as the archive has them."""
-        columns: list[Sequence[Any]] = list(zip(*events, strict=True)) if events else [()] * len(self._stream.schema)
-        columns.append([record.offset for record in read])
-        columns.append([record.at for record in read])
-        return archive_table(self._stream, columns)
+    def _prints(self, table: pa.Table, good: Flags) -> tuple[Ints, Prints]:
+        """Which good events have an id, and its fingerprint."""
+        if self._stream.id is None:
+            return np.zeros(0, np.int64), NONE
+        ids = one_array(table[self._stream.id])
+        have = good & ids.is_valid().to_numpy(zero_copy_only=False) if ids.null_count else good
+        chosen = ids if have.all() else ids.filter(pa.array(have))
+        return np.flatnonzero(have), prints_of(chosen, self._stream.schema[self._stream.id])
 
 
 class _Refused(Exception):
     def __init__(self, reason: Reason, message: str, event_time: int | None = None) -> None:
         super().__init__(message)
         self.reason, self.message, self.event_time = reason, message, event_time
+
+
+def _repeated(prints: Prints) -> Ints:
+    """The places of those that may be there more than once."""
+    order = np.argsort(prints.high, kind="stable")
+    in_order = prints.high[order]
+    same = in_order[1:] == in_order[:-1]
+    return np.sort(order[np.append(same, False) | np.insert(same, 0, False)]) if len(order) else order
 
 
 def _replays(record: Record) -> tuple[bytes, ...]:

@@ -22,7 +22,9 @@ class Member:
 
     def __init__(self, leases: Leases, stream: str, partitions: int, name: str = "") -> None:
         self.name = name or worker_name()
-        self._leases, self._stream, self._partitions = leases, stream, partitions
+        self._leases, self._stream = leases, stream
+        self.partitions = partitions
+        """How many there are to share; more may be added."""
         self.owned: tuple[int, ...] = ()
 
     def balance(self, leave: Callable[[int], object] = lambda partition: None) -> tuple[int, ...]:
@@ -30,18 +32,18 @@ class Member:
         leases = self._leases
         leases.acquire(self._member(self.name), self.name, LEASE)
         members = sorted(held.owner for held in leases.held(self._member("")))
-        share = math.ceil(self._partitions / max(1, len(members)))
+        share = math.ceil(self.partitions / max(1, len(members)))
         mine = [p for p in self.owned if leases.acquire(self._of(p), self.name, LEASE) is not None]
         for lost in set(self.owned) - set(mine):
             leave(lost)
         # those that come first keep one more where it does not divide evenly
         position = members.index(self.name) if self.name in members else 0
-        fair = min(share, self._partitions // max(1, len(members)) + (position < self._partitions % len(members)))
+        fair = min(share, self.partitions // max(1, len(members)) + (position < self.partitions % len(members)))
         for above in mine[fair:]:
             leave(above)
             leases.release(self._of(above), self.name)
         mine = mine[:fair]
-        for partition in range(self._partitions):
+        for partition in range(self.partitions):
             if len(mine) >= fair:
                 break
             if partition not in mine and leases.acquire(self._of(partition), self.name, LEASE) is not None:

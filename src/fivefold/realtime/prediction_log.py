@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from fivefold.workspace.predictions import Prediction, log_folder
+from fivefold.workspace.predictions import PREDICTIONS, Prediction, log_folder
 
 LONGEST_QUEUE = 10_000
 SEGMENT_BYTES = 64 << 20
@@ -29,8 +29,8 @@ class PredictionLog:
     What does not fit into the queue, or on the disk, is counted in `dropped`; `failed` says why the last write failed.
     """
 
-    def __init__(self, state: Path, *, longest_queue: int = LONGEST_QUEUE) -> None:
-        self._folder = log_folder(state)
+    def __init__(self, state: Path, *, longest_queue: int = LONGEST_QUEUE, kind: str = PREDICTIONS) -> None:
+        self._folder = log_folder(state, kind)
         self._waiting: deque[Entry] = deque()
         self._longest = longest_queue
         self._segment: Path | None = None

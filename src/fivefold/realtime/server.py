@@ -31,6 +31,7 @@ from fivefold.realtime.protocols.bounds import MOST_BYTES
 from fivefold.realtime.push import Push
 from fivefold.realtime.sending import Sender
 from fivefold.workspace import Workspace
+from fivefold.workspace.predictions import LOOKUPS
 
 if TYPE_CHECKING:
     from fivefold.realtime.rpc import RpcServer
@@ -76,10 +77,11 @@ def serve(
         raise NotFound("the project declares no endpoint.", hint="Add ff.Endpoint(NAME, MODEL) to project.py.")
     with _bound(host, port) as listening:
         store, log, over = workspace.online(), PredictionLog(workspace.state), threading.Event()
+        lookups = PredictionLog(workspace.state, kind=LOOKUPS) if workspace.env.lookups_logged else None
         brokers: list[Broker] = []
         try:
             endpoints = {e.name: Live(workspace, e, store, log, at) for e in chosen}
-            features = FeatureService(workspace, store, at)
+            features = FeatureService(workspace, store, at, lookups)
             push = Push(workspace.project, partial(_Log, workspace, brokers))
             hosts = (*LOOPBACK, f"[{host}]" if ":" in host else host)
             app = App(endpoints, log, hosts=hosts, features=FeatureRoutes(features, push))
@@ -91,6 +93,8 @@ def serve(
         finally:
             over.set()
             log.close()
+            if lookups is not None:
+                lookups.close()
             store.close()
             for broker in brokers:
                 broker.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -26,7 +27,7 @@ from fivefold.features.materialise import key_types, view_plan
 from fivefold.realtime.archiving import archive
 from fivefold.workspace import Workspace
 from fivefold.workspace.events import standing_of, stored_events
-from fivefold.workspace.predictions import Prediction, newest_predictions
+from fivefold.workspace.predictions import LOOKUPS, Prediction, newest_predictions
 from fivefold.workspace.served import Meaning, meaning
 
 _MOMENT, _ROW = "__moment", "__row"
@@ -79,11 +80,14 @@ class _Asked(msgspec.Struct, frozen=True):
 def skew(workspace: Workspace, *, sample: int = 1000, newest: int = 20_000, endpoint: str = "", seed: int = 0) -> Skew:
     """Compare `sample` of the `newest` logged predictions, feature by feature, bit by bit, with their event times.
 
+    Logged look-ups of features are taken for predictions, of no endpoint.
+
     Each is computed from the snapshot that its view's past was made of and the archived events up to the offsets that
     had been applied when it was served; the online store is not read. What is applied is archived first.
     """
     _archive(workspace)
-    found = [p for p in newest_predictions(workspace.state, newest) if not endpoint or p.endpoint == endpoint]
+    logged = [*newest_predictions(workspace.state, newest), *newest_predictions(workspace.state, newest, LOOKUPS)]
+    found = [p for p in logged if not endpoint or p.endpoint == endpoint]
     picked = random.Random(seed).sample(found, min(sample, len(found)))
     left_out: dict[str, int] = {}
     features: dict[str, Feature] = {}
@@ -113,23 +117,36 @@ def _asked(
     for one in picked:
         version = (one.model, one.version)
         if version not in meanings:
-            meanings[version] = meaning(workspace, workspace.catalog.versions.get(*version))
+            meanings[version] = (
+                meaning(workspace, workspace.catalog.versions.get(*version)) if one.version else _present(workspace)
+            )
         used = meanings[version]
         for view in used.views:
             seen = one.seen.get(view.name)
             names = tuple(n for n in chosen([view]) if n in one.features)
+            if not names:
+                continue
             if seen is None:
                 reason = f"no values of {view.name} were materialised"
                 left_out[reason] = left_out.get(reason, 0) + 1
-            elif names:
+            elif seen.space != used.online_name(view):
+                reason = f"{view.name} meant something else when it was looked up"
+                left_out[reason] = left_out.get(reason, 0) + 1
+            else:
                 yield seen, _Asked(one, view, names, used)
 
 
+def _present(workspace: Workspace) -> Meaning:
+    """What the project file means now."""
+    found = [workspace.find_snapshot(n.name) for n in workspace.project.of("table", "view")]
+    return Meaning(workspace.project, {s.source: s.schema for s in found if s is not None}, workspace.scales())
+
+
 def _grouped(asked: Iterable[tuple[Seen, _Asked]]) -> Iterator[tuple[Seen, list[_Asked]]]:
-    """Those together that were made of the same rows."""
+    """Those together that are the same features, made of the same rows."""
     groups: dict[tuple[Any, ...], tuple[Seen, list[_Asked]]] = {}
     for seen, one in asked:
-        key = (seen.space, seen.snapshot, tuple(sorted(seen.applied.items())), seen.pending)
+        key = (seen.space, seen.snapshot, tuple(sorted(seen.applied.items())), seen.pending, one.names)
         groups.setdefault(key, (seen, []))[1].append(one)
     # those of one snapshot one after the other
     yield from (groups[key] for key in sorted(groups))
@@ -200,14 +217,10 @@ def _rows(
         one = pc.field(key).isin(pa.array([v for v in set(values) if v is not None], schema.field(key).type))
         filters = one if filters is None else filters & one
         assert kind is not Type.FLOAT64, "no entity has a float for a key"
-    # a file at a time: the order of rows is the order of the parts
+    # a file at a time, and what is read of it: the order of rows is the order of the parts
+    parts: list[tuple[Path, pc.Expression | None, int | None]] = []
     partly = dict(seen.pending)
-    tables = [
-        pq.read_table(file, filters=filters, schema=schema)
-        if place not in partly
-        else pq.read_table(file, schema=schema)[: partly[place]].filter(True if filters is None else filters)
-        for place, file in enumerate(files)
-    ]
+    parts += [(file, None, partly.get(place)) for place, file in enumerate(files)]
     stream = view.source
     if isinstance(stream, Stream):
         cut = archived(past, stream.name)
@@ -224,14 +237,35 @@ def _rows(
             low, high = cut.get(at.partition, -1), seen.applied.get(at.partition, -1)
             if at.last > low and at.first <= high:
                 file = part_file(workspace.places.tables, stream.name, part.digest)
-                within = (pc.field(OFFSET) > low) & (pc.field(OFFSET) <= high)
-                table = pq.read_table(file, filters=within if filters is None else within & filters)
-                columns = [
-                    table[c].cast(schema.field(c).type) if c in table.column_names else pa.nulls(len(table), f.type)
-                    for c, f in zip(schema.names, schema, strict=True)
-                ]
-                tables.append(pa.table(columns, schema=schema))
+                parts.append((file, (pc.field(OFFSET) > low) & (pc.field(OFFSET) <= high), None))
+    identity = view.source.id
+    if identity is not None and filters is not None:
+        # what makes one of these rows a duplicate may be of another entity
+        found = [_read(file, _both(filters, more), first).select([identity]) for file, more, first in parts]
+        ids = pa.concat_tables(found)[identity].drop_null().unique() if found else pa.array([])
+        filters |= pc.field(identity).isin(ids)
+    tables = [_as(_read(file, _both(filters, more), first), schema) for file, more, first in parts]
     return pa.concat_tables(tables) if tables else schema.empty_table()
+
+
+def _read(file: Path, filters: pc.Expression | None, first: int | None) -> pa.Table:
+    """The rows of a file that pass, of its `first` ones only when that is not None."""
+    if first is None:
+        return pq.read_table(file, filters=filters)
+    table = pq.read_table(file)[:first]
+    return table if filters is None else table.filter(filters)
+
+
+def _both(one: pc.Expression | None, other: pc.Expression | None) -> pc.Expression | None:
+    return one & other if one is not None and other is not None else one if other is None else other
+
+
+def _as(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """A table with the columns of a schema; what it does not have is null."""
+    columns = [
+        table[f.name].cast(f.type) if f.name in table.column_names else pa.nulls(len(table), f.type) for f in schema
+    ]
+    return pa.table(columns, schema=schema)
 
 
 def _passed(workspace: Workspace, stream: Stream, partition: int, applied: int) -> bool:

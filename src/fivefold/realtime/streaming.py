@@ -22,6 +22,8 @@ from fivefold.workspace.events import Standing, standing_of, without_past
 from fivefold.workspace.wanted import wanted_views
 
 BALANCE_SECONDS = 1.0
+COUNT_SECONDS = 10.0
+"""How often it is looked whether the topic got more partitions."""
 ARCHIVE_SECONDS = 60.0
 AGAIN_SECONDS = 1.0
 WAIT_SECONDS = 0.05
@@ -115,7 +117,7 @@ class _Group:
         self._partitions = self._broker.partitions()
         self._member = Member(workspace.catalog.leases, stream.name, self._partitions, member)
         self._workers: dict[int, PartitionWorker] = {}
-        self._balanced = 0.0
+        self._balanced, self._counted = 0.0, time.monotonic()
 
     def step(self, wait: float) -> int:
         now = time.monotonic()
@@ -149,6 +151,9 @@ class _Group:
         self._broker.close()
 
     def _balance(self) -> None:
+        if time.monotonic() - self._counted >= COUNT_SECONDS:
+            self._partitions = self._member.partitions = max(self._partitions, self._broker.partitions())
+            self._counted = time.monotonic()
         owned = self._member.balance(lambda partition: self._workers.pop(partition, None))
         for partition in set(self._workers) - set(owned):
             self._workers.pop(partition)
@@ -164,7 +169,13 @@ class _Group:
         worker = self._workers.get(partition)
         if worker is None:
             self._workers[partition] = PartitionWorker(
-                self._workspace, self._stream, partition, self._broker, self._store, self._views
+                self._workspace,
+                self._stream,
+                partition,
+                self._broker,
+                self._store,
+                self._views,
+                letters_for=self._workspace.env.letters_for,
             )
         elif worker.outdated():
             worker.refresh()

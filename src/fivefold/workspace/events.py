@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -11,11 +11,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from fivefold.core.sources import Stream, Table, View, lateness_of
-from fivefold.core.time import DAY, SECOND, instant
+from fivefold.core.sources import Stream, Table, View, id_stretch, lateness_of
+from fivefold.core.time import SECOND, instant
 from fivefold.data.archive import ARRIVED, OFFSET
 from fivefold.data.snapshots import Snapshot, part_file, stretch_of
-from fivefold.features.entity_keys import key_bytes
+from fivefold.features.kernel.arrays import Ints
+from fivefold.features.kernel.arrow import one_array
+from fivefold.features.kernel.duplicates import codes_of_ids, first_nearby
 from fivefold.features.state.mark import Mark
 from fivefold.ports.online import MARK, OnlineStore
 from fivefold.workspace.workspace import Workspace
@@ -34,7 +36,8 @@ class Standing(msgspec.Struct, frozen=True, array_like=True):
     """How far the intake of a stream partition has come, and what became of what it read.
 
     `read` = `on_time` + `late` + `dead` + `duplicate`. `newest` (µs) is the greatest event time, `archived` the offset
-    up to which events are in the archive, `ids_from` the oldest stretch of time of which ids are remembered.
+    up to which events are in the archive, `ids_from` the oldest stretch of time of which ids are remembered. `lost`
+    counts the offsets that the broker removed before they were read.
     """
 
     applied: int = -1
@@ -48,6 +51,7 @@ class Standing(msgspec.Struct, frozen=True, array_like=True):
     ids_from: int = NEVER
     changes: int = 0
     """Grows with each commit, so that no mark is ever there twice."""
+    lost: int = 0
 
 
 write_standing = msgspec.msgpack.Encoder().encode
@@ -133,26 +137,30 @@ def archives_of(workspace: Workspace, history: str) -> list[Snapshot]:
 def without_past(workspace: Workspace, stream: Stream, mark: Mark, events: pa.Table) -> pa.Table:
     """The events that the snapshot of a view's past does not hold already, from files and not from the stream.
 
-    As in history, what has the same id counts once; here within a stretch of time, as for duplicates in the stream.
+    As in history (`features.kernel.duplicates`), a row of the files that counts makes an event of its id a duplicate
+    when that is of the same stretch of time or one beside it.
     """
-    if stream.id is None or stream.history is None or stream.history.id is None or stream.history.time is None:
+    if stream.id is None or stream.history is None or not events.num_rows:
         return events
-    parts = _files_of(workspace, stream.history.name, mark.snapshot)
+    files = _files_of(workspace, stream.history.name, mark.snapshot)
     stretch = id_stretch(stream)
-    times = events[stream.time].cast(pa.int64())
-    lo, hi = pc.min(times).as_py() - stretch, pc.max(times).as_py() + stretch
-    files = [path for path, newest in parts if newest is None or newest >= lo]
-    if not files:
-        return events
-    at = stream.history.time
-    bounds = [pa.scalar(b, pa.timestamp("us")) for b in (max(lo, -(2**62)), min(hi, 2**62))]
-    known = pq.read_table(
-        files, columns=[stream.history.id, at], filters=(pc.field(at) >= bounds[0]) & (pc.field(at) <= bounds[1])
-    )
-    seen = dict(zip(known[stream.history.id].to_pylist(), known[at].cast(pa.int64()).to_pylist(), strict=True))
+    of = events[stream.time].cast(pa.int64()).to_numpy() // stretch
+    first, last = int(of.min()) - 1, int(of.max()) + 1
+    while True:
+        low, high = max(first * stretch, NEVER), min((last + 1) * stretch, -NEVER)
+        held = _rows_of(files, stream, events[stream.id], low, high)
+        if not held.num_rows:
+            return events
+        places = held[stream.time].cast(pa.int64()).to_numpy() // stretch
+        # whether a row counts depends on those beside it, so there must be a stretch without any
+        if (first < places.min() or low == NEVER) and (places.max() < last or high == -NEVER):
+            break
+        first, last = first - 2 * (last - first), last + 2 * (last - first)
+    counts = first_nearby(codes_of_ids(one_array(held[stream.id])), places)
+    known = set(zip(held[stream.id].filter(pa.array(counts)).to_pylist(), places[counts].tolist(), strict=True))
     fresh = [
-        identity is None or identity not in seen or abs(seen[identity] - time) > stretch
-        for identity, time in zip(events[stream.id].to_pylist(), times.to_pylist(), strict=True)
+        known.isdisjoint(((identity, at - 1), (identity, at), (identity, at + 1)))
+        for identity, at in zip(events[stream.id].to_pylist(), of.tolist(), strict=True)
     ]
     return events.filter(pa.array(fresh))
 
@@ -160,11 +168,6 @@ def without_past(workspace: Workspace, stream: Stream, mark: Mark, events: pa.Ta
 def horizon_of(stream: Stream, newest: int) -> int:
     """The earliest moment that states answer for, when the newest event is of a time (µs)."""
     return NEVER if newest == NEVER else newest - lateness_of(stream) - UNDER_WAY
-
-
-def id_stretch(stream: Stream) -> int:
-    """How far apart in time (µs) two events of one id may be and still be the same: a day, or the lateness."""
-    return max(lateness_of(stream), DAY)
 
 
 @lru_cache(maxsize=64)
@@ -182,6 +185,24 @@ def _files_of(workspace: Workspace, source: str, digest: str) -> list[tuple[Path
     return out
 
 
+def _rows_of(
+    files: Sequence[tuple[Path, int | None]], stream: Stream, ids: pa.ChunkedArray, low: int, high: int
+) -> pa.Table:
+    """Id and time of the rows in files, in source order, that have one of some ids and a time within [low, high)."""
+    assert stream.id is not None
+    bounds = [pa.scalar(b, pa.timestamp("us")) for b in (low, high)]
+    time, wanted = pc.field(stream.time), ids.drop_null().unique()
+    wanted = (time >= bounds[0]) & (time < bounds[1]) & pc.field(stream.id).isin(wanted)
+    columns = [stream.id, stream.time]
+    tables = [
+        # a file at a time: the order of rows is the order of the parts
+        pq.read_table(file, columns=columns, filters=wanted)
+        for file, newest in files
+        if newest is None or newest >= low
+    ]
+    return pa.concat_tables(tables) if tables else pa.table({c: [] for c in columns})
+
+
 def events_after(
     workspace: Workspace, store: OnlineStore, stream: Stream, partition: int, after: int
 ) -> Iterator[tuple[int, int, pa.Table]]:
@@ -197,25 +218,18 @@ def events_after(
             yield last, horizon_of(stream, stored.newest), events.filter(pc.greater(events[OFFSET], reached))
 
 
-def recalled(workspace: Workspace, stream: Stream, partition: int) -> tuple[int, list[bytes]]:
-    """What an intake must know of the events in the archive: the newest time, and the ids that may come again."""
+def recalled(workspace: Workspace, stream: Stream, partition: int) -> tuple[int, list[tuple[pa.Array, Ints]]]:
+    """What an intake must know of the events in the archive: the newest time, and the ids that may come again.
+
+    The ids, none of them null, are given with their stretches of time, part by part.
+    """
     newest, held = NEVER, []
     for _, events in archived_events(workspace, stream, partition, -1):
         times = events[stream.time].cast(pa.int64())
         seen = pc.min_element_wise(times, events[ARRIVED].cast(pa.int64()))
         newest = max(newest, pc.max(seen).as_py())
         if stream.id is not None:
-            held.append((events[stream.id], times))
-    stretch = id_stretch(stream)
-    oldest = (newest - lateness_of(stream)) // stretch - 1
-    return newest, [
-        id_key(time // stretch, key_bytes([identity]))
-        for ids, times in held
-        for identity, time in zip(ids.to_pylist(), times.to_pylist(), strict=True)
-        if identity is not None and time // stretch >= oldest
-    ]
-
-
-def id_key(stretch: int, name: bytes) -> bytes:
-    """Where an id is remembered: by its stretch of time first, so that old ones lie together."""
-    return IDS + (stretch + 2**63).to_bytes(8, "big") + name
+            there = events[stream.id].is_valid()
+            ids, at = events[stream.id].filter(there), times.filter(there).to_numpy()
+            held.append((ids.combine_chunks(), at // id_stretch(stream)))
+    return newest, held

@@ -19,7 +19,8 @@ _BLOCK = 1 << 18
 class Prediction(msgspec.Struct, frozen=True):
     """One answer. Times are microseconds UTC; `features` holds (value, event time, status) by name.
 
-    The features are as of `as_of`, made of the rows that `seen` says by feature view.
+    The features are as of `as_of`, made of the rows that `seen` says by feature view. A look-up of features has no
+    model, and 0 for a version: its features are those of the project file as it was applied then.
     """
 
     id: str
@@ -36,14 +37,18 @@ class Prediction(msgspec.Struct, frozen=True):
     latency_us: int
 
 
-def log_folder(state: Path) -> Path:
-    """Where the segments of the log lie; each is written by one process, in order of time."""
-    return state / "log" / "predictions"
+PREDICTIONS, LOOKUPS = "predictions", "lookups"
+"""What is logged: answers of endpoints, and features that were asked for without one."""
 
 
-def newest_predictions(state: Path, limit: int) -> list[Prediction]:
+def log_folder(state: Path, kind: str = PREDICTIONS) -> Path:
+    """Where the segments of a log lie; each is written by one process, in order of time."""
+    return state / "log" / kind
+
+
+def newest_predictions(state: Path, limit: int, kind: str = PREDICTIONS) -> list[Prediction]:
     """The newest predictions first, of all processes; a line that a crash cut short is left out."""
-    newest_first = [_backwards(segment) for segment in sorted(log_folder(state).glob("*.jsonl"))]
+    newest_first = [_backwards(segment) for segment in sorted(log_folder(state, kind).glob("*.jsonl"))]
     return list(islice(heapq.merge(*newest_first, key=lambda p: -p.at), limit))
 
 

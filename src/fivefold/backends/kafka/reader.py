@@ -5,11 +5,13 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterable
 from functools import partial
+from itertools import repeat
 from logging import Logger, LoggerAdapter
-from typing import Any
+from typing import Any, cast
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from fivefold.ports.streams import Record
 
@@ -90,6 +92,10 @@ class Reader:
         return found
 
     def _records(self, got: list[Any]) -> list[Record]:
+        # compared by identity: an error that is compared with None raises
+        if got and not [error for error in map(Message.error, got) if error is not None]:
+            self._end = None
+            return _all(got)
         out = []
         for message in got:
             error = message.error()
@@ -111,6 +117,19 @@ class Reader:
                     raise OutOfRange
                 raise KafkaException(error)
         return out
+
+
+def _all(got: list[Any]) -> list[Record]:
+    """The records of messages none of which is an error, column by column: there are many."""
+    values, headers = list(map(Message.value, got)), list(map(Message.headers, got))
+    if None in values:
+        values = [value or b"" for value in values]
+    plain: Iterable[Any] = repeat(())
+    if headers.count(None) < len(headers):
+        plain = [_plain(cast(Any, each)) if each else () for each in headers]
+    # in milliseconds, whoever set it
+    at = [moment * 1000 for _, moment in map(Message.timestamp, got)]
+    return list(map(_record, zip(map(Message.offset, got), values, map(Message.key, got), plain, at, strict=False)))
 
 
 def _plain(headers: list[tuple[str, bytes | None]]) -> tuple[tuple[str, bytes], ...]:

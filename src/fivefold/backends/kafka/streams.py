@@ -78,6 +78,8 @@ class Kafka:
             undo.pop_all()
 
     def partitions(self) -> int:
+        # who owns the topic may have added some; a topic that is away for a moment keeps those it had
+        self._count = self._ask(lambda: self._partitions(AdminClient(self._given, logger=_logger))) or self._count
         return self._count
 
     def append(self, messages: Sequence[Message], partition: int | None = None) -> None:

@@ -85,6 +85,7 @@ class Log:
             undo.pop_all()
 
     def partitions(self) -> int:
+        self._count = self._do(self._known)
         return self._count
 
     def append(self, messages: Sequence[Message], partition: int | None = None) -> None:

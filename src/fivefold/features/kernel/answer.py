@@ -14,9 +14,10 @@ from fivefold.features.kernel.aggregate import aggregated
 from fivefold.features.kernel.arrays import Array, Flags, Ints, Values
 from fivefold.features.kernel.arrow import one_array
 from fivefold.features.kernel.columns import Column, column, kind_of, times_and_flags
+from fivefold.features.kernel.duplicates import no_duplicates
 from fivefold.features.kernel.keys import Entities, codes_of
 from fivefold.features.kernel.plan import Aggregate, Source
-from fivefold.features.kernel.rows import Queries, first_of_each, sort_rows
+from fivefold.features.kernel.rows import Queries, sort_rows
 from fivefold.features.kernel.sources import ID, KEYS, SEQ, TIME, VALUE
 from fivefold.features.kernel.windows import Windows
 
@@ -116,7 +117,7 @@ def answer(answers: Answers, source: Source, table: pa.Table, known: Entities, q
     entity = codes_of(known, [read(f"{KEYS}{n}") for n in range(len(source.keys))])
     time, kept = times_and_flags(read(TIME))
     if ID in table.column_names:
-        kept &= first_of_each(read(ID))
+        kept = kept & no_duplicates(read(ID), time, kept, source.id_within)
     seq = column(read(SEQ), kind_of(read(SEQ))) if source.seq is not None else None
     rows = sort_rows(entity, time, kept, known.count, seq, where)
     if not is_all:

@@ -105,8 +105,9 @@ class Source(msgspec.Struct, frozen=True):
 
     `relation` is DuckDB SQL that can stand after FROM, or a whole SELECT. `keys` are its key columns and `spine_keys`
     the spine's, in the same order. `time` is a timestamp, date or int64 (µs since 1970 UTC) column. `seq` orders rows
-    of equal time; `id` marks duplicates (the first in source order stays). A row counts from `time + delay` (µs) on.
-    Raises Invalid when the parts do not fit together.
+    of equal time; `id` marks duplicates (the first in source order stays), with `id_within` (µs) only among rows whose
+    stretches of time (`time // id_within`) are equal or next to each other: see `duplicates`. A row counts from
+    `time + delay` (µs) on. Raises Invalid when the parts do not fit together.
     """
 
     name: str
@@ -116,6 +117,7 @@ class Source(msgspec.Struct, frozen=True):
     time: str
     seq: str | None = None
     id: str | None = None
+    id_within: int | None = None
     delay: int = 0
     aggregates: tuple[Aggregate, ...] = ()
 
@@ -128,6 +130,7 @@ class Source(msgspec.Struct, frozen=True):
         if not self.aggregates:
             raise Invalid(f"source {self.name!r} has no aggregates.", hint="Leave it out.")
         _check_duration(self.name, "delay", self.delay, 0)
+        _check_duration(self.name, "id_within", self.id_within, 1)
 
     @property
     def columns(self) -> list[tuple[str, Type]]:

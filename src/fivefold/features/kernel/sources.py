@@ -5,9 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from fivefold.core.errors import Invalid
 from fivefold.core.types import Type, of_duckdb
+from fivefold.features.kernel.arrays import Flags
+from fivefold.features.kernel.arrow import one_array
+from fivefold.features.kernel.columns import times_and_flags
+from fivefold.features.kernel.duplicates import codes_of_ids, first_nearby, no_duplicates, sql_apart
 from fivefold.features.kernel.parquet import Wanted, plain_files, read_plain, types_within
 from fivefold.features.kernel.plan import Source
 from fivefold.features.kernel.relation import (
@@ -24,6 +29,14 @@ KEYS, TIME, SEQ, ID, VALUE = "k", "t", "s", "i", "c"  # the columns of what is r
 
 _WORKING = 4  # the kernel's arrays beside a table, in sizes of the table
 _MOST_PARTS = 1024
+
+
+def counted(source: Source, table: pa.Table) -> Flags | None:
+    """Which rows of a table, as `Stored` reads them, are no duplicates; None where that was seen to already."""
+    if ID not in table.column_names:
+        return None
+    time, timed = times_and_flags(one_array(table[TIME]))
+    return no_duplicates(one_array(table[ID]), time, timed, source.id_within)
 
 
 class Stored:
@@ -90,6 +103,10 @@ class Stored:
             parts = min(_MOST_PARTS, int(rows * width // self._budget) + 1)
         keys = [f"{KEYS}{n}" for n in range(len(self.source.keys))]
         query = self._query
+        within = self.source.id_within
+        if self.source.id is not None and within is not None:
+            queries = split(self._at, sql_apart(query, ID, TIME, within), keys, parts, self._name, self.what)
+            return self._without_duplicates(queries)
         if self.source.id is not None:
             # duplicates may lie in different parts, so they go before
             query = (
@@ -97,6 +114,20 @@ class Stored:
                 f"QUALIFY {ID} IS NULL OR row_number() OVER (PARTITION BY {ID} ORDER BY n) = 1"
             )
         return split(self._at, query, keys, parts, self._name, self.what)
+
+    def _without_duplicates(self, queries: list[str]) -> list[str]:
+        """The parts that `sql_apart` made, without rows that are duplicates of rows in a stretch beside theirs."""
+        near = " UNION ALL ".join(f"SELECT n, {ID}, stretch FROM ({query}) WHERE near" for query in queries)
+        left = ""
+        if near:
+            rows, _ = read_within(self._at, f"SELECT * FROM ({near}) ORDER BY n", 2**62, self.what)
+            assert rows is not None
+            if rows.num_rows:
+                dropped = self._at.folder / f"{self._name}-duplicates.parquet"
+                kept = first_nearby(codes_of_ids(one_array(rows[ID])), rows["stretch"].to_numpy())
+                pq.write_table(rows.select(["n"]).filter(pa.array(~kept)), dropped)
+                left = f" WHERE NOT near OR n NOT IN (SELECT n FROM read_parquet('{dropped}'))"
+        return [f"SELECT * EXCLUDE ({ID}, n, stretch, near) FROM ({query}){left}" for query in queries]
 
     def _wanted(self) -> list[Wanted]:
         source = self.source

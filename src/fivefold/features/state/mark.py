@@ -49,6 +49,15 @@ write_mark = msgspec.msgpack.Encoder().encode
 read_mark = msgspec.msgpack.Decoder(Mark).decode
 
 
+def with_partitions(mark: Mark, raw: bytes | None) -> Mark:
+    """A mark of a view that also lists the partitions that the mark it takes the place of does."""
+    held = None if raw is None else read_mark(raw)
+    if held is None or held.stream != mark.stream or not held.cut.keys() - mark.cut.keys():
+        return mark
+    # what the snapshot holds of a stream, it lists: of these it holds nothing
+    return msgspec.structs.replace(mark, cut={**dict.fromkeys(held.cut, -1), **mark.cut})
+
+
 def mark_of(store: OnlineStore, space: str) -> Mark | None:
     """What a space holds, None when there is nothing."""
     (found,) = store.get([(space, MARK)])
