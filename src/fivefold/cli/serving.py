@@ -63,18 +63,29 @@ def serve(
     at: Annotated[
         str, typer.Option("--at", help="Answer for this ISO 8601 moment, for data of the past; for now, when left out.")
     ] = "",
+    workers: Annotated[
+        str, typer.Option("--workers", metavar="N|N-M", help="Processes that answer; of N-M as many as the load needs.")
+    ] = "1",
+    replica: Annotated[str, typer.Option("--replica", hidden=True, help="The socket and pipe of a worker.")] = "",
     project: ProjectOption = HERE,
     env: EnvOption = "dev",
 ) -> None:
     """Answer `POST /predict/ENDPOINT` with the champion; a promotion is picked up while it serves. Ctrl-C ends it.
 
     Clients of the Open Inference Protocol (`/v2`, and gRPC with --grpc-port), of TensorFlow Serving (`/v1/models`) and
-    of MLflow (`/invocations`) get the same answers; docs/serving.md has a request for each.
+    of MLflow (`/invocations`) get the same answers; docs/serving.md has a request for each. With --workers, SIGHUP
+    replaces the processes one by one, without a failed request.
     """
     from fivefold.core.time import instant
+    from fivefold.realtime.replicas import parse_workers, replica_of, supervise
     from fivefold.realtime.server import serve as run
 
     moment = instant(at, "--at") if at else None
+    least, most = parse_workers(workers)
+    mine = replica_of(replica) if replica else None
+    if mine is None and (least, most) != (1, 1):
+        supervise(sys.argv[1:], host, port, grpc_port, least, most, lambda text: print(text, flush=True))
+        return
     with workspace(project, env) as opened:
         run(
             opened,
@@ -83,8 +94,9 @@ def serve(
             names=endpoint or None,
             at=moment,
             grpc_port=grpc_port,
-            started=_introduce,
-            started_grpc=lambda where: print(f"serving gRPC on {where}", flush=True),
+            started=None if mine else _introduce,
+            started_grpc=None if mine else lambda where: print(f"serving gRPC on {where}", flush=True),
+            replica=mine,
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -47,6 +48,14 @@ class Answering:
             f"fivefold_{about.format}",
             classes,
         )
+
+    def warm(self, store: OnlineStore, at: int, times: int = 20) -> None:
+        """Answer the row that the version was tested on some times, for nobody."""
+        example = self.served.loaded.example
+        fields = self.lookup.fields
+        with suppress(FivefoldError):  # what is wrong here is said to those who ask
+            for _ in range(times):
+                self.answer(store, Batch(fields, {n: (example.get(n),) for n in fields}, 1), at)
 
     def answer(self, store: OnlineStore, batch: Batch, at: int) -> list[Answered | FivefoldError]:
         """An answer or an error for each row, in order, from features as of `at` (microseconds UTC).

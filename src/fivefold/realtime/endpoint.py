@@ -127,6 +127,7 @@ class Live:
         using.signature.require_version(batch.version)
         if batch.deadline is not None and time.perf_counter_ns() >= batch.deadline:
             self._count(batch, failed=True)
+            self.counts.missed += 1
             raise Expired("the time that the request was given was over before it was answered.", hint="Give it more.")
         at = batch.at
         if at is None:
@@ -145,6 +146,11 @@ class Live:
                 out.add(found.prediction, found.vector, found.warnings, self._logged(using, found, at, batch))
         self._count(batch, failed=len(out.errors) == batch.size)
         return out
+
+    def warm(self) -> None:
+        """Answer the row that the version was tested on some times, unlogged, so that the first request finds it ready."""
+        if self._using is not None:
+            self._using.warm(self._store, self._workspace.clock() if self._at is None else self._at)
 
     def _in_use(self) -> Answering:
         if self._using is None:

@@ -79,7 +79,7 @@ def served(features: FeatureService, push: Push, host: str, port: int) -> Iterat
     server = grpc.server(
         ThreadPoolExecutor(THREADS, "features"),
         handlers=(Calls(FeatureCalls(features, push).calls),),
-        options=OPTIONS,
+        options=[*OPTIONS, ("grpc.so_reuseport", 0)],
         maximum_concurrent_rpcs=MOST_WAITING,
     )
     bound = listen(server, host, port)

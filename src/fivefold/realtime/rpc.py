@@ -25,7 +25,6 @@ OPTIONS = [
     ("grpc.max_receive_message_length", MOST_BYTES),
     ("grpc.max_send_message_length", 8 * MOST_BYTES),
     ("grpc.max_metadata_size", 64 << 10),
-    ("grpc.so_reuseport", 0),
 ]
 _CODES = {
     TooLarge: grpc.StatusCode.RESOURCE_EXHAUSTED,
@@ -61,12 +60,13 @@ class Calls(grpc.GenericRpcHandler):  # type: ignore[misc, unused-ignore]
 
 
 class RpcServer:
-    """A gRPC server in the event loop of its caller."""
+    """A gRPC server in the event loop of its caller; a port that is `shared` may be listened on by other processes."""
 
-    def __init__(self, calls: Calls, host: str, port: int) -> None:
+    def __init__(self, calls: Calls, host: str, port: int, *, shared: bool = False) -> None:
         self._calls = calls
         self._host = host
         self._port = port
+        self._shared = shared
         self._server: Any = None
 
     async def start(self) -> str:
@@ -74,7 +74,7 @@ class RpcServer:
         self._server = grpc.aio.server(
             ThreadPoolExecutor(THREADS, "gRPC"),
             handlers=(self._calls,),
-            options=OPTIONS,
+            options=[*OPTIONS, ("grpc.so_reuseport", int(self._shared))],
             maximum_concurrent_rpcs=MOST_WAITING,
         )
         bound = listen(self._server, self._host, self._port)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fivefold.core.errors import Invalid, NotFound, Unavailable, missing_extra
 from fivefold.core.features import FeatureView
@@ -28,7 +28,9 @@ from fivefold.realtime.listener import Listener
 from fivefold.realtime.prediction_log import PredictionLog
 from fivefold.realtime.predictor import predict
 from fivefold.realtime.protocols.bounds import MOST_BYTES
+from fivefold.realtime.protocols.oip_about import Counts
 from fivefold.realtime.push import Push
+from fivefold.realtime.reports import Report, report
 from fivefold.realtime.sending import Sender
 from fivefold.workspace import Workspace
 from fivefold.workspace.predictions import LOOKUPS
@@ -48,6 +50,13 @@ FAREWELL_SECONDS = 0.5
 """How long a server that was told to stop goes on answering, so that clients leave with an answer and not without."""
 
 
+class Replica(NamedTuple):
+    """One of several processes that serve: the socket they share, and the pipe to who supervises them."""
+
+    listening: socket.socket
+    pipe: int
+
+
 def serve(
     workspace: Workspace,
     *,
@@ -58,11 +67,13 @@ def serve(
     grpc_port: int | None = None,
     started: Callable[[str, dict[str, Live]], None] | None = None,
     started_grpc: Callable[[str], None] | None = None,
+    replica: Replica | None = None,
 ) -> None:
     """Serve endpoints (all, or the named ones) until SIGTERM or SIGINT; requests under way are finished first.
 
     `at` (microseconds UTC) is the moment that is answered for, for data of the past; now, when left out. With
-    `grpc_port` inference and features answer gRPC too. Events for a stream are appended to its broker.
+    `grpc_port` inference and features answer gRPC too. Events for a stream are appended to its broker. As a `replica`
+    it is one of several processes on a socket that is there already.
 
     Raises Invalid for an address that is not of this machine alone (there is no authentication yet), NotFound for an
     unknown endpoint, Unavailable when the port is taken.
@@ -75,7 +86,7 @@ def serve(
     ]
     if not chosen and not workspace.project.of(FeatureView.kind):
         raise NotFound("the project declares no endpoint.", hint="Add ff.Endpoint(NAME, MODEL) to project.py.")
-    with _bound(host, port) as listening:
+    with bound(host, port) if replica is None else replica.listening as listening:
         store, log, over = workspace.online(), PredictionLog(workspace.state), threading.Event()
         lookups = PredictionLog(workspace.state, kind=LOOKUPS) if workspace.env.lookups_logged else None
         brokers: list[Broker] = []
@@ -87,8 +98,13 @@ def serve(
             app = App(endpoints, log, hosts=hosts, features=FeatureRoutes(features, push))
             watcher = threading.Thread(target=_watch, args=(endpoints, over), name="champions", daemon=True)
             watcher.start()
-            rpcs = None if grpc_port is None else _grpc(endpoints, app, features, push, host, grpc_port)
+            shared = replica is not None
+            rpcs = None if grpc_port is None else _grpc(endpoints, app, features, push, host, grpc_port, shared)
             server = _Server(app, lambda at: started(at, endpoints) if started else None, rpcs, started_grpc)
+            if replica is not None:
+                for live in endpoints.values():
+                    live.warm()
+                server.reports_to(replica.pipe, [e.counts for e in endpoints.values()])
             _loop().run(server.run(listening))
         finally:
             over.set()
@@ -125,7 +141,7 @@ class _Log:
 
 
 def _grpc(
-    endpoints: Mapping[str, Live], app: App, features: FeatureService, push: Push, host: str, port: int
+    endpoints: Mapping[str, Live], app: App, features: FeatureService, push: Push, host: str, port: int, shared: bool
 ) -> RpcServer:
     try:
         from fivefold.realtime.features_grpc import FeatureCalls
@@ -134,7 +150,7 @@ def _grpc(
     except ImportError:
         raise missing_extra("grpcio", "grpc", "serving gRPC") from None
     inference = OipCalls(endpoints, predict, lambda: app.draining)
-    return RpcServer(Calls([*inference.calls, *FeatureCalls(features, push).calls]), host, port)
+    return RpcServer(Calls([*inference.calls, *FeatureCalls(features, push).calls]), host, port, shared=shared)
 
 
 def require_loopback(host: str) -> None:
@@ -151,7 +167,7 @@ def require_loopback(host: str) -> None:
 
 
 @contextmanager
-def _bound(host: str, port: int) -> Iterator[socket.socket]:
+def bound(host: str, port: int) -> Iterator[socket.socket]:
     """A socket at an address: a port that is taken is found before any model is loaded."""
     address = "127.0.0.1" if host == "localhost" else host
     made = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
@@ -187,6 +203,14 @@ class _Server:
         self._told = asyncio.Event()
         self._farewell = FAREWELL_SECONDS
         self._forced = self._interrupted = False
+        self._pipe: int | None = None
+        self._counts: Sequence[Counts] = ()
+        self._connections = 0
+        self._listens = False
+
+    def reports_to(self, pipe: int, counts: Sequence[Counts]) -> None:
+        """Tell a supervisor how it goes; without one any more, it ends."""
+        self._pipe, self._counts = pipe, counts
 
     async def run(self, listening: socket.socket) -> None:
         """Serve on a socket until SIGTERM or SIGINT."""
@@ -202,11 +226,19 @@ class _Server:
         listening.listen(BACKLOG)
         listener = Listener(listening, front)
         listener.open()
+        self._listens = True
+        reporting = None
+        if self._pipe is not None:
+            reporting = asyncio.ensure_future(report(self._pipe, lambda: self._report(front), self._told.set))
         host, port = listening.getsockname()[:2]
         self._ready(f"http://{f'[{host}]' if ':' in host else host}:{port}")
         try:
             await self._told.wait()
             self._app.draining = front.draining = True
+            self._listens = False
+            if reporting is not None:
+                # the others take who comes now
+                listener.shut()
             # who has a connection, or comes just now, gets an answer that says that it is the last one
             await self._until(self._farewell, lambda: False)
             listener.shut()
@@ -219,7 +251,18 @@ class _Server:
             if stopping is not None:
                 await stopping
         finally:
+            if reporting is not None:
+                reporting.cancel()
             front.close()
+
+    def _report(self, front: Front) -> Report:
+        return Report(
+            self._listens,
+            sum(c.answered + c.failed for c in self._counts),
+            sum(c.missed for c in self._counts),
+            sum(c.nanoseconds + c.failed_nanoseconds for c in self._counts) / 1e9,
+            len(front.connections),
+        )
 
     async def _until(self, seconds: float, over: Callable[[], bool]) -> None:
         """Wait until something is so, so many seconds at most, or until it is told to stop at once."""

@@ -24,6 +24,8 @@ class Counts(msgspec.Struct):
     rows: int = 0
     nanoseconds: int = 0
     failed_nanoseconds: int = 0
+    missed: int = 0
+    """Requests whose time was over before they were answered, or that were refused for lack of room."""
     last: int = 0
     """When the last row was answered, in microseconds since 1970 UTC."""
 
