@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -11,14 +10,12 @@ from typing import Any
 import grpc
 import pytest
 from typer.testing import CliRunner
+from wrong_server import METADATA, serving
 
 from fivefold.cli.main import app
 from fivefold.core.errors import Invalid, NotFound
 from fivefold.realtime.conformance.run import FAIL, PASS, SKIP, run
 from fivefold.realtime.protos import inference_pb2 as pb
-
-sys.path.insert(0, str(Path(__file__).parent))
-from wrong_server import METADATA, serving
 
 
 @pytest.mark.parametrize("model", ["", "returned", "what"])

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from shop_project import PROJECT, ROW, Server, Shop
+from shop_project import PROJECT, ROW, Asker, Server, Shop
 
 from fivefold.demo.start import start
 
@@ -35,6 +35,13 @@ def one_server(_made: Path) -> Iterator[Server]:
     """A server that several tests ask, and none changes."""
     with Shop(_made).serve() as server:
         yield server
+
+
+@pytest.fixture(scope="module")
+def one_application(_made: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Asker]:
+    """An application that several tests ask; what it logs is in a folder of its own."""
+    with Shop(Path(shutil.copytree(_made, tmp_path_factory.mktemp("one") / "shop"))).app() as asker:
+        yield asker
 
 
 @pytest.fixture

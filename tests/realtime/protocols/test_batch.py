@@ -6,7 +6,6 @@ import asyncio
 import gzip
 import json
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -23,12 +22,9 @@ TENSORS = {"inputs": [{"name": "customer_id", "datatype": "BYTES", "shape": [2],
                       {"name": "amount", "datatype": "FP64", "shape": [2], "data": [1, 2.5]}]}
 
 
-@pytest.fixture(scope="module")
-def asker(_made: Any) -> Iterator[Any]:
-    from shop_project import Shop
-
-    with Shop(_made).app() as made:
-        yield made
+@pytest.fixture
+def asker(one_application: Any) -> Any:
+    return one_application
 
 
 def infer(asker: Any, body: Any, path: str = "/v2/models/returned/infer", **headers: str) -> tuple[int, Any, dict[bytes, bytes]]:

@@ -7,7 +7,6 @@ import json
 import struct
 import time
 import zlib
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -252,14 +251,6 @@ def test_any_compressed_bytes_are_taken_or_refused(body: bytes, encoding: str) -
         assert str(e)
 
 
-@pytest.fixture(scope="module")
-def application(_made: Any) -> Iterator[Any]:
-    from shop_project import Shop
-
-    with Shop(_made).app() as asker:
-        yield asker
-
-
 PATHS = ["/predict/returned", "/v2/models/returned/infer", "/v2/models/returned/versions/1/infer", "/v2/repository/index",
          "/v1/models/returned:predict", "/invocations", "/endpoints/returned/invocations"]
 
@@ -270,8 +261,8 @@ PATHS = ["/predict/returned", "/v2/models/returned/infer", "/v2/models/returned/
                                         "content_type", "accept", "content_length"]),
                        st.sampled_from(["gzip", "deflate", "0", "7", "x", "", "text/csv", "application/json", "ü", "1e9",
                                         "gzip;q=0", "text/event-stream", "application/json; charset=utf-16"]), max_size=4))
-def test_the_application_answers_or_refuses(application: Any, path: str, body: bytes, headers: dict[str, str]) -> None:
-    status, said, _ = application.raw(body, path, **headers)
+def test_the_application_answers_or_refuses(one_application: Any, path: str, body: bytes, headers: dict[str, str]) -> None:
+    status, said, _ = one_application.raw(body, path, **headers)
     assert status in (200, 400, 404, 408, 413, 415, 501), said
 
 
@@ -280,6 +271,6 @@ def test_the_application_answers_or_refuses(application: Any, path: str, body: b
                                  "predict", "endpoints", "invocations", "", "..", "é", "a:predict", "returned:predict", "\n",
                                  "repository", "systemsharedmemory", "api", "2.0"]), max_size=7),
        st.sampled_from(["GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "x"]))
-def test_any_path_is_answered_or_refused(application: Any, parts: list[str], method: str) -> None:
-    status, said, _ = application.raw(b"", "/" + "/".join(parts), method)
+def test_any_path_is_answered_or_refused(one_application: Any, parts: list[str], method: str) -> None:
+    status, said, _ = one_application.raw(b"", "/" + "/".join(parts), method)
     assert status in (200, 400, 404, 405, 415, 501), said
