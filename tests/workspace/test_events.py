@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -27,7 +26,6 @@ from fivefold.ports.online import OnlineStore, Write
 from fivefold.workspace import events as module
 from fivefold.workspace.events import (
     EVENTS,
-    IDS,
     NEVER,
     UNDER_WAY,
     Standing,
@@ -37,7 +35,6 @@ from fivefold.workspace.events import (
     events_after,
     from_ipc,
     horizon_of,
-    id_key,
     intake_space,
     offset_key,
     read_standing,
@@ -119,11 +116,8 @@ def numbers(table: pa.Table) -> list[int]:
     return list(table[OFFSET].to_pylist())
 
 
-def test_keys_sort_by_offset_and_ids_by_their_stretch_of_time_first() -> None:
+def test_keys_sort_by_offset() -> None:
     assert sorted(offset_key(EVENTS, o) for o in (256, 1, 70_000, 255)) == [offset_key(EVENTS, o) for o in (1, 255, 256, 70_000)]
-    wanted = [id_key(-2, b"z"), id_key(-1, b"a"), id_key(0, b"z"), id_key(1, b""), id_key(1, b"a")]
-    assert all(a < b for a, b in pairwise(wanted))
-    assert all(key.startswith(IDS) for key in wanted)
 
 
 def test_a_table_and_a_standing_come_back_as_they_were(place: Any) -> None:
@@ -174,8 +168,8 @@ def test_an_intake_recalls_the_newest_time_and_the_ids_that_may_come_again(place
     place.archive(0, 3, events((0, "old", -3 * DAY), (1, "a", -DAY), (2, None, 0), (3, "b", 5)))
     newest, ids = recalled(place, STREAM, 0)
     assert newest == T + 5
-    assert {key[1:9] for key in ids} == {id_key(s, b"")[1:] for s in (19_999, 20_000)}
-    assert len(ids) == 2
+    found = {name: stretch for names, at in ids for name, stretch in zip(names.to_pylist(), at.tolist(), strict=True)}
+    assert found == {"old": T // DAY - 3, "a": T // DAY - 1, "b": T // DAY}
 
 
 def test_the_archives_of_a_history_are_those_of_its_streams(place: Any) -> None:
