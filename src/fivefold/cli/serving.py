@@ -78,12 +78,15 @@ def serve(
     """
     from fivefold.core.time import instant
     from fivefold.realtime.replicas import parse_workers, replica_of, supervise
+    from fivefold.realtime.server import chosen_endpoints
     from fivefold.realtime.server import serve as run
 
     moment = instant(at, "--at") if at else None
     least, most = parse_workers(workers)
     mine = replica_of(replica) if replica else None
     if mine is None and (least, most) != (1, 1):
+        with workspace(project, env) as opened:
+            chosen_endpoints(opened, endpoint)  # what is wrong is said once, and not by each worker
         supervise(sys.argv[1:], host, port, grpc_port, least, most, lambda text: print(text, flush=True))
         return
     with workspace(project, env) as opened:

@@ -148,7 +148,7 @@ class Live:
         return out
 
     def warm(self) -> None:
-        """Answer the row that the version was tested on some times, unlogged, so that the first request finds it ready."""
+        """Answer the row that the version was tested on some times, for nobody, so that the first request is quick."""
         if self._using is not None:
             self._using.warm(self._store, self._workspace.clock() if self._at is None else self._at)
 

@@ -9,9 +9,6 @@ from functools import partial
 
 from fivefold.realtime.connection import Connection, Front
 
-AT_ONCE = 16
-"""So many clients are accepted before the others get their turn again."""
-
 FULL_SECONDS = 0.25
 """How long nobody is accepted when the process can open nothing more."""
 
@@ -47,25 +44,23 @@ class Listener:
             self._listening = False
 
     def _accept(self) -> None:
-        for _ in range(AT_ONCE):
-            if not self._listening:
-                return
-            try:
-                client, _ = self._socket.accept()
-            except (BlockingIOError, ConnectionAbortedError):
-                return  # another process was faster, or the client left
-            except OSError:
-                # no file can be opened any more; asked again at once it would say so again
-                self.shut()
-                self._loop.call_later(FULL_SECONDS, self.open)
-                return
-            client.setblocking(False)
-            if client.family != socket.AF_UNIX:
-                client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            made = self._loop.create_task(self._take(client))
-            self._arriving.add(made)
-            made.add_done_callback(self._taken)
-            self._look()
+        # one a turn of the loop: who comes next is for the process whose loop is free first
+        try:
+            client, _ = self._socket.accept()
+        except (BlockingIOError, ConnectionAbortedError):
+            return  # another process was faster, or the client left
+        except OSError:
+            # no file can be opened any more; asked again at once it would say so again
+            self.shut()
+            self._loop.call_later(FULL_SECONDS, self.open)
+            return
+        client.setblocking(False)
+        if client.family != socket.AF_UNIX:
+            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        made = self._loop.create_task(self._take(client))
+        self._arriving.add(made)
+        made.add_done_callback(self._taken)
+        self._look()
 
     def _taken(self, made: asyncio.Task[object]) -> None:
         self._arriving.discard(made)

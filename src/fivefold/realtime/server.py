@@ -79,13 +79,7 @@ def serve(
     unknown endpoint, Unavailable when the port is taken.
     """
     require_loopback(host)
-    for name in names or []:
-        workspace.project.get(Endpoint.kind, name)
-    chosen = [
-        e for e in workspace.project.of(Endpoint.kind) if isinstance(e, Endpoint) and e.name in (names or [e.name])
-    ]
-    if not chosen and not workspace.project.of(FeatureView.kind):
-        raise NotFound("the project declares no endpoint.", hint="Add ff.Endpoint(NAME, MODEL) to project.py.")
+    chosen = chosen_endpoints(workspace, names)
     with bound(host, port) if replica is None else replica.listening as listening:
         store, log, over = workspace.online(), PredictionLog(workspace.state), threading.Event()
         lookups = PredictionLog(workspace.state, kind=LOOKUPS) if workspace.env.lookups_logged else None
@@ -114,6 +108,18 @@ def serve(
             store.close()
             for broker in brokers:
                 broker.close()
+
+
+def chosen_endpoints(workspace: Workspace, names: Sequence[str] | None) -> list[Endpoint]:
+    """The named endpoints, or all. Raises NotFound for a name that is not declared, and where nothing can be served."""
+    for name in names or []:
+        workspace.project.get(Endpoint.kind, name)
+    chosen = [
+        e for e in workspace.project.of(Endpoint.kind) if isinstance(e, Endpoint) and e.name in (names or [e.name])
+    ]
+    if not chosen and not workspace.project.of(FeatureView.kind):
+        raise NotFound("the project declares no endpoint.", hint="Add ff.Endpoint(NAME, MODEL) to project.py.")
+    return chosen
 
 
 def _loop() -> ModuleType:
