@@ -1,0 +1,28 @@
+"""The project that is served in the benchmark: the fixed model (LightGBM, 100 trees, 31 leaves, 10 features of flights).
+
+`plain` takes all ten with the request; `looked_up` takes five of them from two feature views.
+"""
+
+import fivefold as ff
+
+REQUEST = ("month", "day", "hour", "sched_dep_time", "distance")
+WEATHER = ("temp", "wind_speed", "precip", "visib", "pressure")
+PARAMS = {"n_estimators": 100, "num_leaves": 31}
+
+flights = ff.Table("flights", "flights.parquet", time="at")
+weather = ff.Table("weather", "weather.parquet", time="at")
+planes = ff.Table("planes", "planes.parquet", time="at")
+
+airport = ff.FeatureView("airport", ff.Entity("airport", key="origin"), weather, [ff.last(c) for c in WEATHER], ttl="3h")
+plane = ff.FeatureView("plane", ff.Entity("plane", key="tailnum"), planes, [ff.last("dep_delay"), ff.last("arr_delay")],
+                       ttl="30d")
+
+plain = ff.Model(
+    "plain", ff.Target(flights, "arr_delay"), learner=ff.learner("lightgbm", **PARAMS), split=ff.RandomSplit(0.2),
+    features=[ff.Request(c, float) for c in (*REQUEST, *WEATHER)])
+looked_up = ff.Model(
+    "looked_up", ff.Target(flights, "arr_delay"), learner=ff.learner("lightgbm", **PARAMS), split=ff.RandomSplit(0.2),
+    features=[*(ff.Request(c, float) for c in REQUEST), airport, plane])
+
+plain_endpoint = ff.Endpoint("plain", plain)
+looked_up_endpoint = ff.Endpoint("looked_up", looked_up)
