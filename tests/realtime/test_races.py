@@ -26,8 +26,8 @@ from fivefold.flow.steps import worker_name
 from fivefold.mlops.materialise import materialise_views
 from fivefold.realtime.archiving import archive
 from fivefold.realtime.intake import Intake
-from fivefold.realtime.streaming import Streaming, views_of
-from fivefold.realtime.worker import PartitionWorker, step_through
+from fivefold.realtime.streaming import Streaming, step_through, views_of
+from fivefold.realtime.worker import PartitionWorker
 from fivefold.workspace import Workspace
 from fivefold.workspace.events import Standing
 

@@ -108,6 +108,11 @@ def spread(
     return dict(out)
 
 
+def others_sent(topic: str, partition: int) -> Conflict:
+    """The error for a partition that somebody else appended to."""
+    return Conflict(f"somebody else sent to the topic {topic!r}, partition {partition}.")
+
+
 def out_of_range(topic: str, partition: int, after: int, oldest: int, newest: int) -> Conflict | None:
     """What is wrong with reading above `after`, if anything: nobody is to pass over records without knowing it."""
     if after >= 0 and after + 1 < oldest:

@@ -297,7 +297,7 @@ def _work(opened: Workspace, names: list[str], once: bool, json: bool, over: thr
         gc.collect()
         gc.freeze()
         if once:
-            while not over.is_set() and (streaming.step(WAIT_SECONDS) or any(r.waiting for r in streaming.reports())):
+            while not over.is_set() and (streaming.step(WAIT_SECONDS) or streaming.waiting()):
                 pass
             streaming.archive()
             _say(streaming, json)
@@ -351,6 +351,17 @@ def _say(streaming: Streaming, json: bool) -> None:
             f"{sum(s.dead for s in every):,} dead letters, {report.waiting:,} waiting"
             + (f", {lost:,} LOST: the broker removed them before they were read" if lost else "")
             + ("" if newest == NEVER else f"; newest event {moment(newest)}"),
+            flush=True,
+        )
+    for answers in streaming.answered():
+        if json:
+            print(msgspec.json.encode(answers).decode(), flush=True)
+            continue
+        parts = list(answers.partitions.values())
+        print(
+            f"endpoint {answers.endpoint}: {sum(p.read for p in parts):,} read, "
+            f"{sum(p.answered for p in parts):,} answered, {sum(p.dead for p in parts):,} dead letters, "
+            f"{answers.waiting:,} waiting",
             flush=True,
         )
 

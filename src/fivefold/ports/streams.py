@@ -42,6 +42,15 @@ class Broker(Protocol):
         """
         ...
 
+    def append_behind(self, messages: Sequence[Message], partition: int, behind: int) -> int:
+        """Send messages to a partition, all or none, if its newest offset (see `bounds`) is `behind`; gives the newest
+        one then.
+
+        Raises Conflict, and sends nothing, when somebody else sent something; Unavailable when the broker does not
+        answer, and all or none may be there; Unsupported by a broker that cannot promise this.
+        """
+        ...
+
     def read(self, partition: int, after: int, limit: int, wait: float = 0.0) -> list[Record]:
         """At most `limit` records with offsets above `after` (-1: from the oldest), in order.
 

@@ -11,7 +11,6 @@ import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fivefold.core.errors import Conflict
 from fivefold.core.sources import Stream
 from fivefold.data.archive import OFFSET, archived
 from fivefold.features.kernel.arrays import Flags, Ints
@@ -286,12 +285,3 @@ class _Known(NamedTuple):
 
     def ids(self, stretches: Ints, ids: Prints) -> Flags:
         return self.seen.near(stretches, ids)
-
-
-def step_through(worker: PartitionWorker, wait: float = 0.0) -> int:
-    """One step, beginning anew from what is there when another worker was faster."""
-    try:
-        return worker.step(wait)
-    except Conflict:
-        worker.refresh()
-        return worker.step(wait)

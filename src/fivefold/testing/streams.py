@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
-from fivefold.core.errors import Conflict, FivefoldError, Invalid, Unavailable
+from fivefold.core.errors import Conflict, FivefoldError, Invalid, Unavailable, Unsupported
 from fivefold.ports.streams import Broker, Message, Record
 
 Opener = Callable[[int | None], Broker]
@@ -235,6 +235,27 @@ def many_append_at_once_and_nothing_is_lost(open: Opener) -> None:
         assert [int(r.value) for r in found if r.key == b"w%d" % number] == list(range(100))
 
 
+def messages_are_sent_behind_an_offset_all_or_none(open: Opener) -> None:
+    one, other = open(2), open(None)
+    try:
+        newest = one.append_behind(_texts(3), 1, one.bounds(1)[1])
+    except Unsupported:
+        return
+    assert [r.value for r in _all(other, 1, 3)] == [b"0", b"1", b"2"]
+    assert newest == one.bounds(1)[1] == other.bounds(1)[1] >= 2
+    behind = other.append_behind([Message(b"keyed", b"k", (("h", b"1"),))], 1, newest)
+    # the first one does not know of it, and changes nothing
+    assert isinstance(_raised(lambda: one.append_behind(_texts(2), 1, newest)), Conflict)
+    assert isinstance(_raised(lambda: other.append_behind(_texts(2), 0, 5)), Conflict)
+    one.append([Message(b"plain")], 1)
+    assert isinstance(_raised(lambda: other.append_behind(_texts(2), 1, behind)), Conflict)
+    one.append_behind(_texts(1, 9), 1, one.bounds(1)[1])
+    found = _all(one, 1, 6)
+    assert [r.value for r in found] == [b"0", b"1", b"2", b"keyed", b"plain", b"9"]
+    assert (found[3].key, found[3].headers) == (b"k", (("h", b"1"),))
+    assert _all(other, 0, 0) == []
+
+
 def another_number_of_partitions_is_a_conflict(open: Opener) -> None:
     assert open(3).partitions() == 3
     assert open(None).partitions() == 3
@@ -270,6 +291,7 @@ checks: tuple[Callable[[Opener], None], ...] = (
     an_offset_that_was_never_written_is_a_conflict,
     many_records_are_read_once_each_in_pieces,
     many_append_at_once_and_nothing_is_lost,
+    messages_are_sent_behind_an_offset_all_or_none,
     another_number_of_partitions_is_a_conflict,
     a_topic_that_was_closed_says_so,
 )

@@ -20,8 +20,16 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from fivefold.backends.kafka.reader import OutOfRange, Reader
-from fivefold.backends.topics import known_partition, out_of_range, same_partitions, seconds, settings, topic_name
-from fivefold.core.errors import FivefoldError, Invalid, Unavailable
+from fivefold.backends.topics import (
+    known_partition,
+    others_sent,
+    out_of_range,
+    same_partitions,
+    seconds,
+    settings,
+    topic_name,
+)
+from fivefold.core.errors import Conflict, FivefoldError, Invalid, Unavailable
 from fivefold.ports.streams import Broker, Message, Record
 
 T = TypeVar("T")
@@ -37,6 +45,10 @@ _READING = {
     "enable.partition.eof": True,
 }
 _SENDING = {"enable.idempotence": True, "acks": "all", "delivery.report.only.error": True}
+
+
+# another producer of the same name has begun
+_FENCED = (KafkaError._FENCED, KafkaError.INVALID_PRODUCER_EPOCH, KafkaError.PRODUCER_FENCED)
 
 
 class _Aside(logging.LoggerAdapter[logging.Logger]):
@@ -68,6 +80,7 @@ class Kafka:
         self._given = {**_given(options), "bootstrap.servers": servers}
         self._sending, self._opening = threading.Lock(), threading.Lock()
         self._producer: Any = None
+        self._transactional: dict[int, Any] = {}
         self._unsent: list[KafkaError] = []
         self._readers: dict[int, Reader] = {}
         self._open = True
@@ -93,6 +106,41 @@ class Kafka:
             if self._unsent:
                 raise self._unavailable(self._unsent[0])
             undo.pop_all()
+
+    def append_behind(self, messages: Sequence[Message], partition: int, behind: int) -> int:
+        known_partition(partition, self._count, self._topic)
+        with self._sending:
+            self._check_open()
+            return self._ask(lambda: self._transact(messages, partition, behind))
+
+    def _transact(self, messages: Sequence[Message], partition: int, behind: int) -> int:
+        """Send in a transaction, whose name fences everybody else who sends to the partition like this."""
+        settings = {
+            "partitioner": "murmur2_random",
+            **self._given,
+            **_SENDING,
+            "transactional.id": f"fivefold-{self._topic}-{partition}",
+            "transaction.timeout.ms": int(self._timeout * 1000),
+            "error_cb": _note,
+        }
+        producer = self._transactional.get(partition)
+        try:
+            if producer is None:
+                # what another one had begun is undone by this, and it can begin nothing more
+                producer = self._transactional[partition] = Producer(settings, logger=_logger)
+                producer.init_transactions(self._timeout)
+            if self.bounds(partition)[1] != behind:
+                raise others_sent(self._topic, partition)
+            producer.begin_transaction()
+            for value, key, headers in messages:
+                producer.produce(self._topic, value, key, partition=partition, headers=list(headers))
+            producer.commit_transaction(self._timeout)
+        except (KafkaException, Conflict) as e:
+            self._transactional.pop(partition, None)
+            if isinstance(e, KafkaException) and e.args[0].code() in _FENCED:
+                raise others_sent(self._topic, partition) from None
+            raise
+        return self.bounds(partition)[1]
 
     def read(self, partition: int, after: int, limit: int, wait: float = 0.0) -> list[Record]:
         reader = self._reader(partition)
@@ -126,6 +174,7 @@ class Kafka:
         self._open = False
         with self._sending:
             self._drop_producer()
+            self._transactional = {}
         with self._opening:
             readers, self._readers = self._readers, {}
         for reader in readers.values():

@@ -21,7 +21,15 @@ import lmdb
 
 from fivefold.backends.lmdb.environment import Environment, opened
 from fivefold.backends.log.chunks import Chunk, heading, pack, unpack
-from fivefold.backends.topics import known_partition, out_of_range, same_partitions, settings, spread, topic_name
+from fivefold.backends.topics import (
+    known_partition,
+    others_sent,
+    out_of_range,
+    same_partitions,
+    settings,
+    spread,
+    topic_name,
+)
 from fivefold.backends.url import parse
 from fivefold.core.errors import Invalid, Unavailable
 from fivefold.core.time import DAY
@@ -95,6 +103,19 @@ class Log:
         packed = {p: pack(ms, now) for p, ms in spread(messages, partition, self._count, self._turns).items()}
         if packed:
             self._write(lambda transaction: self._add(transaction, packed, now))
+
+    def append_behind(self, messages: Sequence[Message], partition: int, behind: int) -> int:
+        known_partition(partition, self._count, self._topic)
+        now = self._clock()
+        packed = {p: pack(ms, now) for p, ms in spread(messages, partition, self._count, self._turns).items()}
+
+        def write(transaction: Any) -> int:
+            if _state(transaction, partition)[0] - 1 != behind:
+                raise others_sent(self._topic, partition)
+            self._add(transaction, packed, now)
+            return _state(transaction, partition)[0] - 1
+
+        return self._write(write)
 
     def take(self, arrivals: Sequence[Arrival]) -> int:
         """Append those that did not arrive before, and remember that they did; how many these were."""

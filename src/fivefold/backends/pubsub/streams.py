@@ -30,7 +30,7 @@ from fivefold.backends.log.streams import Log
 from fivefold.backends.pubsub.envelope import arrived, sent
 from fivefold.backends.topics import known_partition, seconds, settings, topic_name
 from fivefold.backends.url import parse
-from fivefold.core.errors import Conflict, Invalid, Unavailable
+from fivefold.core.errors import Conflict, Invalid, Unavailable, Unsupported
 from fivefold.ports.streams import Broker, Message, Record
 
 T = TypeVar("T")
@@ -106,6 +106,11 @@ class PubSub:
         finished(under_way)
         for each in under_way:
             self._ask(each.result)
+
+    def append_behind(self, messages: Sequence[Message], partition: int, behind: int) -> int:
+        raise Unsupported(
+            "Pub/Sub cannot send messages only if nobody else did.", hint="Use Kafka, Redis or the embedded log for it."
+        )
 
     def read(self, partition: int, after: int, limit: int, wait: float = 0.0) -> list[Record]:
         self._check_open()

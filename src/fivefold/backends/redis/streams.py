@@ -22,6 +22,7 @@ from redis.retry import Retry
 
 from fivefold.backends.topics import (
     known_partition,
+    others_sent,
     out_of_range,
     same_partitions,
     seconds,
@@ -30,7 +31,7 @@ from fivefold.backends.topics import (
     topic_name,
 )
 from fivefold.backends.url import parse
-from fivefold.core.errors import Unavailable
+from fivefold.core.errors import Invalid, Unavailable
 from fivefold.ports.streams import Broker, Message, Record
 
 T = TypeVar("T")
@@ -47,7 +48,10 @@ _APPEND = """
 local time = redis.call('TIME')
 local now = string.format('%d', time[1] * 1000000 + time[2])
 local following = tonumber(redis.call('GET', KEYS[2]) or '0')
-for i = 3, #ARGV, 3 do
+if ARGV[3] ~= '' and following ~= tonumber(ARGV[3]) then
+  return -1
+end
+for i = 4, #ARGV, 3 do
   local fields = {'v', ARGV[i], 't', now}
   if ARGV[i + 1] ~= '' then
     fields[#fields + 1] = 'k'
@@ -82,6 +86,7 @@ if ARGV[2] ~= '0' then
     first = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1)
   end
 end
+return following
 """
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -147,10 +152,20 @@ class Redis:
         for chosen, some in spread(messages, partition, self._count, self._turns).items():
             keys = [self._records(chosen), self._following(chosen)]
             for start in range(0, len(some), MOST_SENT):
-                arguments: list[str | bytes] = [*self._limits]
-                for value, key, headers in some[start : start + MOST_SENT]:
-                    arguments += (value, b"" if key is None else b"k" + key, _encode(headers) if headers else b"")
+                arguments: list[str | bytes] = [*self._limits, "", *_fields(some[start : start + MOST_SENT])]
                 self._ask(partial(self._append, keys=keys, args=arguments))
+
+    def append_behind(self, messages: Sequence[Message], partition: int, behind: int) -> int:
+        known_partition(partition, self._count, self._topic)
+        if len(messages) > MOST_SENT:
+            raise Invalid(f"{len(messages)} messages cannot be sent as one (accepted: {MOST_SENT}).")
+        keys = [self._records(partition), self._following(partition)]
+        following = self._ask(
+            partial(self._append, keys=keys, args=[*self._limits, str(behind + 1), *_fields(messages)])
+        )
+        if following < 0:
+            raise others_sent(self._topic, partition)
+        return int(following) - 1
 
     def read(self, partition: int, after: int, limit: int, wait: float = 0.0) -> list[Record]:
         known_partition(partition, self._count, self._topic)
@@ -226,6 +241,14 @@ class Redis:
                 f"Redis at {self._place}, topic {self._topic!r}: {e or type(e).__name__}.",
                 hint="Look whether the server is up, and try again.",
             ) from e
+
+
+def _fields(messages: Sequence[Message]) -> list[bytes]:
+    return [
+        part
+        for value, key, headers in messages
+        for part in (value, b"" if key is None else b"k" + key, _encode(headers) if headers else b"")
+    ]
 
 
 def _offset(id: bytes) -> int:
