@@ -19,6 +19,8 @@ class Noun(msgspec.Struct, frozen=True, eq=False):
     """A named declaration. It holds data only: creating one reads nothing and writes nothing."""
 
     kind: ClassVar[str]
+    later: ClassVar[tuple[str, ...]] = ()
+    """Fields that a declaration had not before: with their default they are no part of it, so that digests stay."""
     name: str
 
     def __post_init__(self) -> None:
@@ -42,7 +44,10 @@ def define(field: msgspec.Struct, **values: Any) -> None:
 
 def definition(noun: Noun) -> dict[str, Json]:
     """The canonical JSON of a declaration: every field written out, other nouns as `{"ref": "kind:name"}`."""
-    return {"kind": noun.kind, **{f.name: _plain(getattr(noun, f.name)) for f in msgspec.structs.fields(noun)}}
+    written = [
+        f for f in msgspec.structs.fields(noun) if f.name not in noun.later or getattr(noun, f.name) != f.default
+    ]
+    return {"kind": noun.kind, **{f.name: _plain(getattr(noun, f.name)) for f in written}}
 
 
 def noun_digest(noun: Noun) -> str:
