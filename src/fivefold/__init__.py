@@ -41,7 +41,7 @@ from fivefold.core.sources import (
     typed,
     unique,
 )
-from fivefold.core.uses import BatchJob, Endpoint
+from fivefold.core.uses import BatchJob, Canary, Endpoint, Shadow
 
 __version__ = "0.1.0"
 
@@ -52,7 +52,9 @@ __all__ = [
     "Conflict",
     "Derived",
     "Documents",
+    "Canary",
     "Endpoint",
+    "Shadow",
     "Entity",
     "FeatureView",
     "FivefoldError",

@@ -18,7 +18,9 @@ class Environment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     `stream` the URL of the broker on which each stream has a topic of its name, `state` the folder for tables and
     logs. `streams` and `tables` put another URL in the place of one stream's or table's. `options` are given to the
     stores of a scheme, for instance `{"s3": {"endpoint": …}}`. Dead letters of streams are kept for `dead_letters`
-    after they came; for ever, where it is empty. `lookups_logged` is the share (0 to 1) of requests to the feature
+    after they came; for ever, where it is empty. `request_rate` bounds how often each caller asks for predictions
+    (`100/s`, `600/m`, `100/s+20` with bursts of 20; empty: not at all); a caller is known by the header `request_key`,
+    or by its address. `lookups_logged` is the share (0 to 1) of requests to the feature
     service that are logged, for `fivefold skew`.
     """
 
@@ -32,6 +34,8 @@ class Environment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     threads: int = 2
     dead_letters: str = "30d"
     lookups_logged: float = 0.0
+    request_rate: str = ""
+    request_key: str = "x-api-key"
     tables: Mapping[str, str] = {}
     streams: Mapping[str, str] = {}
     options: Mapping[str, Mapping[str, str]] = {}

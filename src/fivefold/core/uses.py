@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from typing import ClassVar
+
+import msgspec
 
 from fivefold.core.errors import Invalid, NotFound
 from fivefold.core.learning import Model
-from fivefold.core.noun import Noun
+from fivefold.core.noun import Noun, define
 from fivefold.core.sources import Stream, Table, View
+from fivefold.core.time import duration, spell
 from fivefold.core.types import Type
 
 ANSWERED = {
@@ -22,8 +26,59 @@ ANSWERED = {
 """What an answer adds to the event it is of."""
 
 
+class Canary(msgspec.Struct, frozen=True):
+    """A version that is made `canary` answers a share of the requests, until it is clear whether it is to be champion.
+
+    Requests are told apart by the value of the field `by`, so that each of its values meets one version; else at
+    random. `alpha` is the chance of a wrong decision. The canary goes back when it fails, or is too late, by more than
+    `tolerance` more often than the champion, or its mean loss is higher; it becomes champion when its mean loss is not
+    above the champion's by the share `margin` of it. Losses come from labels, see `fivefold feedback`; with
+    `labels=False`, or where none come, it becomes champion after `answers` sound answers.
+    """
+
+    share: str = "10%"
+    by: str = ""
+    alpha: float = 0.01
+    tolerance: float = 0.005
+    margin: float = 0.0
+    answers: int = 2000
+    labels: bool = True
+
+    def __post_init__(self) -> None:
+        _share(self.share, "Canary, share")
+        for name, low, high in (("alpha", 0.0, 0.5), ("tolerance", 0.0, 1.0), ("margin", 0.0, 10.0)):
+            value = getattr(self, name)
+            if not low < value <= high and not (name != "alpha" and value == 0):
+                raise Invalid(f"Canary, {name}={value} (accepted: above {low:g}, at most {high:g}).")
+        if self.answers < 1:
+            raise Invalid(f"Canary, answers={self.answers} (accepted: 1 and more).")
+
+    @property
+    def part(self) -> float:
+        """The share as a number from 0 to 1."""
+        return _share(self.share, "Canary, share")
+
+
+class Shadow(msgspec.Struct, frozen=True):
+    """A version that is made `shadow` answers a share of the requests as well, for nobody: its answers are compared."""
+
+    share: str = "100%"
+
+    def __post_init__(self) -> None:
+        _share(self.share, "Shadow, share")
+
+    @property
+    def part(self) -> float:
+        """The share as a number from 0 to 1."""
+        return _share(self.share, "Shadow, share")
+
+
 class Endpoint(Noun, frozen=True, eq=False):
     """Answers requests with a model's champion: `POST /predict/NAME`.
+
+    With `slo="20ms"` a request that would be answered later than that is refused at once; without one, a request that
+    would be answered after a second. With `cache="5s"` a prediction is given again for so long, where everything that
+    it was made from is the same. `rollout` says how a new version is tried: `ff.Canary("10%")`, `ff.Shadow()`.
 
     With `on` and `into` it also answers each event of a stream, whose columns are the fields it takes, with an event of
     another one: that one's columns are filled from the event by name, and from the answer (`prediction`,
@@ -32,28 +87,48 @@ class Endpoint(Noun, frozen=True, eq=False):
     """
 
     kind: ClassVar[str] = "endpoint"
-    later: ClassVar[tuple[str, ...]] = ("on", "into")
+    later: ClassVar[tuple[str, ...]] = ("slo", "cache", "rollout", "on", "into")
     model: Model
+    slo: str | None = None
+    cache: str | None = None
+    rollout: Canary | Shadow | None = None
     on: Stream | None = None
     into: Stream | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        for name in ("slo", "cache"):
+            text = getattr(self, name)
+            if text is not None:
+                # one spelling of a time, so that "1000ms" and "1s" are the same declaration
+                define(self, **{name: spell(duration(text, f"Endpoint {self.name!r}, {name}"))})
+        if self.rollout is not None and not isinstance(self.rollout, Canary | Shadow):
+            raise Invalid(f"{self.ref}: rollout={self.rollout!r} (accepted: ff.Canary(...), ff.Shadow(...)).")
         if (self.on is None) != (self.into is None):
             raise Invalid(f"{self.ref}: on= and into= belong together.", hint="Give both streams, or none.")
         if self.on is not None and self.into is not None:
-            if self.on.name == self.into.name:
-                raise Invalid(f"{self.ref}: it would answer its own answers: on= and into= are both {self.on.ref}.")
-            for column, kind in self.into.schema.items():
-                made = ANSWERED.get(column) or self.on.schema.get(column)
-                if made is None:
-                    raise NotFound.named(
-                        f"column of {self.on.ref}, or of answers, for {self.into.ref}",
-                        column,
-                        [*self.on.schema, *ANSWERED],
-                    )
-                if made is not kind and not (made is Type.INT64 and kind is Type.FLOAT64):
-                    raise Invalid(f"{self.into.ref}: the column {column!r} is {kind}, and would be filled with {made}.")
+            _check_streams(self.ref, self.on, self.into)
+
+
+def _check_streams(ref: str, on: Stream, into: Stream) -> None:
+    if on.name == into.name:
+        raise Invalid(f"{ref}: it would answer its own answers: on= and into= are both {on.ref}.")
+    for column, kind in into.schema.items():
+        made = ANSWERED.get(column) or on.schema.get(column)
+        if made is None:
+            raise NotFound.named(f"column of {on.ref}, or of answers, for {into.ref}", column, [*on.schema, *ANSWERED])
+        if made is not kind and not (made is Type.INT64 and kind is Type.FLOAT64):
+            raise Invalid(f"{into.ref}: the column {column!r} is {kind}, and would be filled with {made}.")
+
+
+def _share(text: str, where: str) -> float:
+    try:
+        value = float(text.removesuffix("%")) / 100 if text.endswith("%") else math.nan
+    except ValueError:
+        value = math.nan
+    if not 0 < value <= 1:
+        raise Invalid(f'{where}: {text!r} is no share (accepted: above "0%", at most "100%").')
+    return value
 
 
 class BatchJob(Noun, frozen=True, eq=False):

@@ -12,6 +12,10 @@ SIZES = (1, 2, 3, 5, 7, 8, 16, 31)
 LARGE = 4096
 
 
+class Miscounted(Invalid):
+    """The model gave predictions of another number or shape than it was asked for: none of them can be trusted."""
+
+
 class Predictor(msgspec.Struct, frozen=True):
     """A model as it answers: `rowwise` ones are asked one row at a time, because their bits depend on the batch.
 
@@ -26,7 +30,7 @@ class Predictor(msgspec.Struct, frozen=True):
     def predict(self, x: np.ndarray) -> np.ndarray:
         """Predictions `(n,)` or `(n, k)` for `(n, features)`; a row's bits do not depend on the rows beside it.
 
-        Raises Invalid when the model gives another number of rows.
+        Raises Miscounted when the model gives another number of rows.
         """
         if not len(x):
             return np.empty(0 if self.classes is None else (0, self.classes))
@@ -35,7 +39,7 @@ class Predictor(msgspec.Struct, frozen=True):
         else:
             found = self.call(x if x.flags.c_contiguous else np.ascontiguousarray(x))
         if found.shape != (len(x),) + (() if self.classes is None else (self.classes,)):
-            raise Invalid(
+            raise Miscounted(
                 f"the model gave predictions of the shape {found.shape} for {len(x)} rows"
                 + (f" and {self.classes} classes." if self.classes else ".")
             )

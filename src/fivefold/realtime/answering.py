@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 
@@ -10,8 +10,11 @@ import numpy as np
 
 from fivefold.core.errors import FivefoldError, Invalid
 from fivefold.core.sources import rows_of
-from fivefold.features.lookup import Lookup, Vector
+from fivefold.features.lookup import Lookup, Seen, Vector
+from fivefold.models.predictor import Miscounted
 from fivefold.ports.online import OnlineStore
+from fivefold.realtime.batching.cache import PredictionCache, key_of, maker, seen_bytes
+from fivefold.realtime.batching.isolate import OutOfCalls, Systematic, isolate
 from fivefold.realtime.protocols.batch import Batch, Signature
 from fivefold.realtime.rules import Rules
 from fivefold.workspace.served import Served
@@ -32,11 +35,15 @@ class Answered(NamedTuple):
 class Answering:
     """A version that answers; whatever is wrong with a row fails that row alone."""
 
-    def __init__(self, endpoint: str, served: Served) -> None:
+    def __init__(self, endpoint: str, served: Served, cache: PredictionCache | None = None, tenant: str = "") -> None:
         self.served = served
+        self.cache = cache
+        self._made_of: tuple[Mapping[str, Seen], bytes] | None = None
         self.lookup = Lookup(served.model, served.schemas, served.scales, served.online_name)
         self._rules = _request_rules(served, self.lookup)
         version, about = served.version, served.loaded.about
+        # a version is all that it was trained under, definitions and code too: its key is the digest of that
+        self._maker = maker(tenant, endpoint, version.model, str(version.number), version.key, "prediction")
         classes = None if about.classes is None else tuple(about.classes)
         self.signature = Signature(
             endpoint,
@@ -55,27 +62,19 @@ class Answering:
         fields = self.lookup.fields
         with suppress(FivefoldError):  # what is wrong here is said to those who ask
             for _ in range(times):
-                self.answer(store, Batch(fields, {n: (example.get(n),) for n in fields}, 1), at)
+                self.answer(store, [Batch(fields, {n: (example.get(n),) for n in fields}, 1)], at)
 
-    def answer(self, store: OnlineStore, batch: Batch, at: int) -> list[Answered | FivefoldError]:
-        """An answer or an error for each row, in order, from features as of `at` (microseconds UTC).
+    def answer(self, store: OnlineStore, batches: Sequence[Batch], at: int) -> list[Answered | FivefoldError]:
+        """An answer or an error for each row of each batch, in order, from features as of `at` (microseconds UTC).
 
         Raises Unavailable when the store does not answer, Invalid when it does not answer for that moment any more.
         """
-        out: list[Answered | FivefoldError | None] = [None] * batch.size
+        out: list[Answered | FivefoldError | None] = [None] * sum(b.size for b in batches)
         taken: list[tuple[int, dict[str, Any], list[str]]] = []
-        # a batch may have been read just before another version came, which takes other fields
-        checked = batch.fields is self.lookup.fields or batch.fields == self.lookup.fields
-        for i, row in enumerate(batch.rows()):
-            if i in batch.refused:
-                out[i] = batch.refused[i]
-                continue
-            try:
-                if not checked:
-                    row = self.lookup.accept(row)
-                taken.append((i, row, self._rules.warnings(row)))
-            except FivefoldError as e:
-                out[i] = e
+        first = 0
+        for batch in batches:
+            self._take(batch, first, out, taken)
+            first += batch.size
         found = self.lookup.vectors(store, [row for _, row, _ in taken], at) if taken else []
         good: list[tuple[int, dict[str, Any], list[str], Vector]] = []
         for (i, row, warnings), vector in zip(taken, found, strict=True):
@@ -83,13 +82,34 @@ class Answering:
                 out[i] = vector
             else:
                 good.append((i, row, warnings, vector))
-        predicted = self._predict([vector for *_, vector in good]) if good else []
+        predicted = self._predictions(good) if good else []
         for (i, row, warnings, vector), prediction in zip(good, predicted, strict=True):
             if isinstance(prediction, FivefoldError):
                 out[i] = prediction
             else:
                 out[i] = Answered(row, vector, prediction, warnings + self._missing(vector))
         return [o for o in out if o is not None]
+
+    def _take(
+        self,
+        batch: Batch,
+        first: int,
+        out: list[Answered | FivefoldError | None],
+        taken: list[tuple[int, dict[str, Any], list[str]]],
+    ) -> None:
+        """The rows of a batch, with what is odd about them, or their errors; its first row has the place `first`."""
+        # a batch may have been read just before another version came, which takes other fields
+        checked = batch.fields is self.lookup.fields or batch.fields == self.lookup.fields
+        for i, row in enumerate(batch.rows()):
+            if i in batch.refused:
+                out[first + i] = batch.refused[i]
+                continue
+            try:
+                if not checked:
+                    row = self.lookup.accept(row)
+                taken.append((first + i, row, self._rules.warnings(row)))
+            except FivefoldError as e:
+                out[first + i] = e
 
     def _missing(self, vector: Vector) -> list[str]:
         return [
@@ -98,16 +118,59 @@ class Answering:
             if name not in vector.seen
         ]
 
+    def _predictions(self, good: Sequence[tuple[int, dict[str, Any], list[str], Vector]]) -> list[Any]:
+        """A prediction or an error for each; of rows that are made from the same, it is made once."""
+        vectors = [vector for *_, vector in good]
+        cache = self.cache
+        if cache is None:
+            return self._predict(vectors)
+        keys = [self._key(row, vector) for _, row, _, vector in good]
+        found, places = cache.find(keys)
+        made = self._predict([vectors[i] for i in places]) if places else []
+        return cache.fill(keys, found, places, made)
+
+    def _key(self, row: Mapping[str, Any], vector: Vector) -> bytes:
+        known = self._made_of
+        if known is None or known[0] is not vector.seen:
+            # what was seen is one object until something is written
+            known = self._made_of = (vector.seen, seen_bytes(vector.seen))
+        return key_of(self._maker, known[1], [row[n] for n in self.lookup.fields], vector.values)
+
     def _predict(self, vectors: Sequence[Vector]) -> list[Any]:
-        """Predictions of rows; when they fail together, each is asked alone, so that only bad ones fail."""
+        """Predictions of rows; when they fail together, they are asked by halves, so that only bad ones fail."""
         encoding, predictor = self.served.loaded.encoding, self.served.loaded.predictor
-        try:
-            rows = [encoding.row(v.values) for v in vectors]
-            return list(predictor.predict(rows[0] if len(rows) == 1 else np.concatenate(rows)).tolist())
-        except Exception as e:  # a model may raise anything; what it was asked together is asked one by one
-            if len(vectors) == 1:
-                return [e if isinstance(e, FivefoldError) else Invalid(f"the model failed on this row: {e}.")]
-            return [self._predict([v])[0] for v in vectors]
+        out: list[Any] = [None] * len(vectors)
+        places, rows = [], []
+        for i, vector in enumerate(vectors):
+            try:
+                rows.append(encoding.row(vector.values))
+                places.append(i)
+            except FivefoldError as e:
+                out[i] = e
+        if not rows:
+            return out
+        matrix = rows[0] if len(rows) == 1 else np.concatenate(rows)
+
+        def call(start: int, stop: int) -> list[Any]:
+            try:
+                found: list[Any] = predictor.predict(matrix[start:stop]).tolist()
+            except Miscounted as e:
+                raise Systematic(e.message) from None
+            return found
+
+        for i, (prediction, error) in zip(places, isolate(call, len(rows)), strict=True):
+            out[i] = prediction if error is None else _failure(error)
+        return out
+
+
+def _failure(error: Exception) -> FivefoldError:
+    if isinstance(error, FivefoldError):
+        return error
+    if isinstance(error, OutOfCalls):
+        return Invalid("the model failed on too many rows of this request.", hint="Ask for fewer rows at once.")
+    if isinstance(error, Systematic):
+        return Invalid(f"{error}"[:500])
+    return Invalid(f"the model failed on this row: {error}.")
 
 
 def _request_rules(served: Served, lookup: Lookup) -> Rules:

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, cast
 
 import httptools
 
-from fivefold.realtime.http1 import CLOSE, Handler, Request, Response
+from fivefold.realtime.http1 import CLOSE, Handler, Pending, Request, Response
 
 MOST_HEAD_BYTES = 64 << 10
 HEAD_SECONDS = 10.0
@@ -129,7 +129,7 @@ class Connection(asyncio.Protocol):
         self._expects = False
         self._arriving = False
         self._waiting: deque[tuple[Request, bool]] = deque()
-        self._answering: asyncio.Future[Any] | bool = False
+        self._answering: asyncio.Future[Any] | Pending | bool = False
         self._closing = False
         self._paused = False
         self._writable: asyncio.Future[None] | None = None
@@ -148,7 +148,7 @@ class Connection(asyncio.Protocol):
         self._transport = None
         self._waiting.clear()
         # nobody waits for the answer any more: whoever makes it can leave it
-        if isinstance(self._answering, asyncio.Future):
+        if not isinstance(self._answering, bool):
             self._answering.cancel()
         if self._writable is not None and not self._writable.done():
             self._writable.cancel()
@@ -279,6 +279,11 @@ class Connection(asyncio.Protocol):
         if isinstance(found, tuple):
             assert isinstance(found, Response)
             self._send(request, found, keep)
+            return
+        then = getattr(found, "then", None)
+        if then is not None:
+            self._answering = cast(Pending, found)
+            then(lambda response: self._send(request, response, keep))
             return
         assert isawaitable(found)
         future = asyncio.ensure_future(found, loop=self._front.loop)

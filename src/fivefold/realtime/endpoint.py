@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fivefold.core.errors import FivefoldError, Invalid, NotFound, Unavailable
-from fivefold.core.time import moment
+from fivefold.core.time import SECOND, duration, moment
 from fivefold.core.uses import Endpoint
 from fivefold.features.state.mark import mark_of
 from fivefold.ports.online import OnlineStore
 from fivefold.realtime.answering import Answered, Answering
+from fivefold.realtime.batching.cache import PredictionCache
 from fivefold.realtime.prediction_log import PredictionLog
 from fivefold.realtime.protocols.batch import Batch, Outcome, Signature
 from fivefold.realtime.protocols.bounds import Expired
@@ -41,6 +43,10 @@ class Live:
     ) -> None:
         self._at = at
         self.name = endpoint.name
+        self.slo = None if endpoint.slo is None else duration(endpoint.slo) * 1000
+        """The time promised for an answer, in nanoseconds; None for none."""
+        self.cache = None if endpoint.cache is None else PredictionCache(duration(endpoint.cache) / SECOND)
+        self._tenant = f"{workspace.project.name}/{workspace.env.name}"
         self._workspace = workspace
         self._model = endpoint.model.name
         self._store = store
@@ -50,6 +56,7 @@ class Live:
         self.trouble: FivefoldError | None = None
         """Why the champion is not the version that answers, None when it is."""
         self.counts = Counts()
+        self._counting = threading.Lock()
         self.refresh()
 
     @property
@@ -61,6 +68,11 @@ class Live:
     def signature(self) -> Signature:
         """What it takes and gives now. Raises Unavailable when there is no champion to answer."""
         return self._in_use().signature
+
+    @property
+    def key(self) -> str:
+        """The key of the version that answers now, empty before the first promotion."""
+        return self._using.served.version.key if self._using else ""
 
     @property
     def fields(self) -> Mapping[str, str]:
@@ -90,7 +102,9 @@ class Live:
             if held is None or (self._using is not None and self._using.served.version.number == held):
                 self.trouble = None
             elif self._failed is None or self._failed[0] != held or time.monotonic() > self._failed[1]:
-                self._using = self._ready(Answering(self.name, champion(self._workspace, self._model)))
+                self._using = self._ready(
+                    Answering(self.name, champion(self._workspace, self._model), self.cache, self._tenant)
+                )
                 self.trouble = self._failed = None
         except FivefoldError as e:
             self._note(e, held)
@@ -123,21 +137,38 @@ class Live:
         Expired when the batch's time is over, Unavailable when there is no champion to answer, or the store of features
         does not answer.
         """
-        using = self._in_use()
-        using.signature.require_version(batch.version)
         if batch.deadline is not None and time.perf_counter_ns() >= batch.deadline:
             self._count(batch, failed=True)
             self.counts.missed += 1
             raise Expired("the time that the request was given was over before it was answered.", hint="Give it more.")
-        at = batch.at
+        return self.answer_together([batch])[0]
+
+    def answer_together(self, batches: Sequence[Batch]) -> list[Outcome]:
+        """Answer batches that ask for the same version and moment with one call of the model: each as it is alone.
+
+        Deadlines are the caller's business. May run in any thread. Raises what `answer` raises, for all of them.
+        """
+        using = self._in_use()
+        using.signature.require_version(batches[0].version)
+        at = batches[0].at
         if at is None:
             at = self._workspace.clock() if self._at is None else self._at
-        out = Outcome(using.signature, at, using.lookup.names, [], {}, [], [], [])
         try:
-            answered = using.answer(self._store, batch, at)
+            answered = using.answer(self._store, batches, at)
         except FivefoldError:
-            self._count(batch, failed=True)
+            for batch in batches:
+                self._count(batch, failed=True)
             raise
+        outcomes, first = [], 0
+        for batch in batches:
+            outcomes.append(self._outcome(using, answered[first : first + batch.size], at, batch))
+            first += batch.size
+        return outcomes
+
+    def _outcome(
+        self, using: Answering, answered: Sequence[Answered | FivefoldError], at: int, batch: Batch
+    ) -> Outcome:
+        out = Outcome(using.signature, at, using.lookup.names, [], {}, [], [], [])
         for i, found in enumerate(answered):
             if isinstance(found, FivefoldError):
                 out.errors[i] = found
@@ -161,13 +192,14 @@ class Live:
     def _count(self, batch: Batch, failed: bool) -> None:
         took = time.perf_counter_ns() - batch.started
         counts = self.counts
-        if failed:
-            counts.failed += 1
-            counts.failed_nanoseconds += took
-        else:
-            counts.answered += 1
-            counts.rows += batch.size
-            counts.nanoseconds += took
+        with self._counting:
+            if failed:
+                counts.failed += 1
+                counts.failed_nanoseconds += took
+            else:
+                counts.answered += 1
+                counts.rows += batch.size
+                counts.nanoseconds += took
 
     def _logged(self, using: Answering, found: Answered, at: int, batch: Batch) -> str:
         """The identifier of an answer, which is on its way to the log."""

@@ -17,9 +17,19 @@ _encode = msgspec.json.Encoder().encode
 
 
 class HealthRoutes:
-    """Liveness, readiness and the list of endpoints; `draining` says whether the server was told to stop."""
+    """Liveness, readiness and the list of endpoints; `draining` says whether the server was told to stop.
 
-    def __init__(self, endpoints: Mapping[str, Live], log: PredictionLog, draining: Callable[[], bool]) -> None:
+    `about` tells more of an endpoint for the list.
+    """
+
+    def __init__(
+        self,
+        endpoints: Mapping[str, Live],
+        log: PredictionLog,
+        draining: Callable[[], bool],
+        about: Callable[[str], Mapping[str, Any]] = lambda name: {},
+    ) -> None:
+        self._about_more = about
         self._endpoints = endpoints
         self._log = log
         self._draining = draining
@@ -52,7 +62,9 @@ class HealthRoutes:
         return Response(200 if ready else 503, _encode(about))
 
     async def _list(self, request: Request) -> Response:
-        return Response(200, _encode({"endpoints": {n: _about(e) for n, e in self._endpoints.items()}}))
+        return Response(
+            200, _encode({"endpoints": {n: _about(e) | dict(self._about_more(n)) for n, e in self._endpoints.items()}})
+        )
 
 
 def _about(live: Live) -> dict[str, Any]:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import sys
 import traceback
-import types
-from collections.abc import Awaitable, Coroutine, Generator, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 from urllib.parse import unquote
 
@@ -14,6 +13,8 @@ import msgspec
 from fivefold.core.errors import FivefoldError
 from fivefold.features.fields import shown
 from fivefold.realtime import http1
+from fivefold.realtime.batching.gate import Gate
+from fivefold.realtime.batching.waiting import Later, Waiting, resumed
 from fivefold.realtime.endpoint import Live
 from fivefold.realtime.features_http import FeatureRoutes
 from fivefold.realtime.health_http import HealthRoutes
@@ -23,7 +24,7 @@ from fivefold.realtime.predict_http import PredictRoutes
 from fivefold.realtime.prediction_log import PredictionLog
 from fivefold.realtime.predictor import Predict, predict
 from fivefold.realtime.replies import Reply, refusal
-from fivefold.realtime.routes import Request, Response, Routes
+from fivefold.realtime.routes import Permission, Request, Response, Routes
 from fivefold.realtime.tfserving_http import TfServingRoutes
 
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
@@ -34,13 +35,19 @@ _MOST_HOSTS = 100
 _encode = msgspec.json.Encoder().encode
 _TEXTS = ("/v2", "/v1/")
 _MLFLOW = ("/invocations", "/endpoints/", "/api/2.0/", "/ping", "/version")
-_MLFLOW_CODES = {400: "BAD_REQUEST", 404: "RESOURCE_DOES_NOT_EXIST", 503: "TEMPORARILY_UNAVAILABLE"}
+_MLFLOW_CODES = {
+    400: "BAD_REQUEST",
+    404: "RESOURCE_DOES_NOT_EXIST",
+    429: "REQUEST_LIMIT_EXCEEDED",
+    503: "TEMPORARILY_UNAVAILABLE",
+}
 
 
 class App:
     """The application over live endpoints; `hosts` are the Host names it answers to.
 
-    `predict` answers a batch for an endpoint, whatever format it came in.
+    `predict` answers a batch for an endpoint, whatever format it came in; `gate` refuses requests before they are
+    read; `about` tells more of an endpoint for the list of them.
     """
 
     def __init__(
@@ -51,10 +58,13 @@ class App:
         hosts: tuple[str, ...] = LOOPBACK,
         features: FeatureRoutes | None = None,
         predict: Predict = predict,
+        gate: Gate | None = None,
+        about: Callable[[str], Mapping[str, Any]] = lambda name: {},
     ) -> None:
+        self._gate = gate
         self._hosts = hosts
         self._known_hosts: set[str] = set()
-        health = HealthRoutes(endpoints, log, lambda: self.draining)
+        health = HealthRoutes(endpoints, log, lambda: self.draining, about)
         self.routes = Routes(
             [
                 *health.routes,
@@ -68,7 +78,7 @@ class App:
         self.draining = False
         """Set when it was told to stop: it is not ready any more."""
 
-    def __call__(self, asked: http1.Request) -> Response | Awaitable[Response]:
+    def __call__(self, asked: http1.Request) -> Response | Later | Awaitable[Response]:
         """Answer a request; at once, where nothing has to be waited for."""
         answering = self._answer(asked)
         try:
@@ -77,7 +87,9 @@ class App:
         except StopIteration as done:
             found: Response = done.value
             return found
-        return _resumed(answering, waits_for)
+        if isinstance(waits_for, Waiting):
+            return Later(answering, waits_for)
+        return resumed(answering, waits_for)
 
     def refused(self, status: int, message: str) -> Response:
         """The answer to what is no proper request."""
@@ -107,6 +119,8 @@ class App:
         if found is None:
             raise Reply(404, f"there is nothing at {shown(path)}.", "Ask POST /predict/ENDPOINT, GET / or GET /health.")
         route, params = found
+        if self._gate is not None and route.permission is Permission.PREDICT:
+            self._gate.require(params, headers, asked.peer)
         return await route.handler(Request(params, asked.query, headers, asked.body, asked.peer))
 
     def _require_host(self, host: str) -> None:
@@ -114,22 +128,6 @@ class App:
             raise Reply(421, f"this server does not answer to the host {shown(host)}.")
         if len(self._known_hosts) < _MOST_HOSTS:
             self._known_hosts.add(host)
-
-
-@types.coroutine
-def _resumed(started: Coroutine[Any, Any, Response], waits_for: Any) -> Generator[Any, Any, Response]:
-    """What a coroutine gives that was started, and waits for something."""
-    try:
-        while True:
-            try:
-                sent = yield waits_for
-            except BaseException as e:
-                waits_for = started.throw(e)
-            else:
-                waits_for = started.send(sent)
-    except StopIteration as done:
-        found: Response = done.value
-        return found
 
 
 def _fault() -> Reply:
@@ -145,6 +143,8 @@ def _told(path: str, reply: Reply) -> Response:
         body = {"error": text}
     elif path.startswith(_MLFLOW):
         body = {"error_code": _MLFLOW_CODES.get(reply.status, "INTERNAL_ERROR"), "message": text}
+    if reply.retry_ms is not None:
+        body["retry_after_ms"] = reply.retry_ms
     return Response(reply.status, _encode(body), headers=reply.headers)
 
 

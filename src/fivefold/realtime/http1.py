@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from typing import NamedTuple
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Mapping
+from typing import Any, NamedTuple, Protocol
 
 JSON = b"application/json"
 
@@ -35,4 +35,18 @@ class Response(NamedTuple):
     stream: AsyncIterator[bytes] | None = None
 
 
-Handler = Callable[[Request], Response | Awaitable[Response]]
+class Pending(Protocol):
+    """A response that is being made, without a task of the loop."""
+
+    def then(self, call: Callable[[Response], None]) -> None:
+        """What is done with the response; it is called once, or never when it is cancelled."""
+        ...
+
+    def cancel(self) -> None:
+        """Nobody waits for it any more."""
+        ...
+
+    def __await__(self) -> Generator[Any, None, Response]: ...
+
+
+Handler = Callable[[Request], Response | Pending | Awaitable[Response]]

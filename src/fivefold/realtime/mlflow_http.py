@@ -9,6 +9,7 @@ import msgspec
 
 from fivefold import __version__
 from fivefold.core.errors import NotFound
+from fivefold.realtime.batching.gate import under
 from fivefold.realtime.endpoint import Live
 from fivefold.realtime.http1 import JSON
 from fivefold.realtime.named import named
@@ -61,7 +62,7 @@ class MlflowRoutes:
         signature = live.signature
         decode = mlflow.decode_csv if kind.strip() == mlflow.CSV else mlflow.decode_json
         batch = decode(request.body, signature, started)
-        return Response(200, mlflow.encode(await self._predict(live, batch)), JSON)
+        return Response(200, mlflow.encode(await self._predict(live, under(batch, request.headers))), JSON)
 
     def _asked(self, name: str | None) -> Live:
         if name is not None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from fivefold.core.errors import Unsupported
+from fivefold.realtime.batching.gate import Gate
 from fivefold.realtime.endpoint import Live
 from fivefold.realtime.named import named
 from fivefold.realtime.oip_http import all_statistics, index
@@ -35,7 +36,14 @@ _REFUSED = (
 class OipCalls:
     """Metadata, readiness, inference; `draining` says whether the server was told to stop."""
 
-    def __init__(self, endpoints: Mapping[str, Live], predict: Predict, draining: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        endpoints: Mapping[str, Live],
+        predict: Predict,
+        draining: Callable[[], bool],
+        gate: Gate | None = None,
+    ) -> None:
+        self._gate = gate
         self._endpoints = endpoints
         self._predict = predict
         self._draining = draining
@@ -100,6 +108,9 @@ class OipCalls:
     async def _infer(self, request: Any, context: Any) -> Any:
         started = time.perf_counter_ns()
         live, signature = self._found(request.model_name, request.model_version)
+        if self._gate is not None:
+            headers = {k.encode(): v if isinstance(v, bytes) else v.encode() for k, v in context.invocation_metadata()}
+            self._gate.require({"model": live.name}, headers, context.peer())
         batch = oip_grpc.decode(request, signature, started)
         # a client that set a deadline for its call waits no longer than that
         left = context.time_remaining()

@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncIterator, Mapping
 
 from fivefold.core.errors import FivefoldError
+from fivefold.realtime.batching.gate import under
 from fivefold.realtime.endpoint import Live
 from fivefold.realtime.named import named
 from fivefold.realtime.predictor import Predict
@@ -35,6 +36,7 @@ class PredictRoutes:
         require_json(request.headers)
         signature = live.signature
         batch, alone = own.decode(request.query, request.body, signature, started)
+        under(batch, request.headers)
         if events.EVENT_STREAM in request.headers.get(b"accept", b""):
             return await self._events(live, batch)
         outcome = await self._predict(live, batch)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from typing import Protocol
 
 from fivefold.realtime.endpoint import Live
@@ -11,7 +12,7 @@ from fivefold.realtime.protocols.batch import Batch, Outcome
 class Predict(Protocol):
     """What answers a batch for an endpoint; raises what `Live.answer` raises."""
 
-    async def __call__(self, live: Live, batch: Batch) -> Outcome: ...
+    def __call__(self, live: Live, batch: Batch) -> Awaitable[Outcome]: ...
 
 
 async def predict(live: Live, batch: Batch) -> Outcome:

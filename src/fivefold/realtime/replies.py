@@ -6,24 +6,42 @@ from collections.abc import Mapping
 
 from fivefold.core.errors import Conflict, FivefoldError, Invalid, NotFound, Unavailable, Unsupported
 from fivefold.realtime.http1 import JSON
-from fivefold.realtime.protocols.bounds import Expired, TooLarge
+from fivefold.realtime.protocols.bounds import Expired, Limited, Overloaded, TooLarge
 
-_STATUS = {TooLarge: 413, Expired: 504, Invalid: 400, NotFound: 404, Conflict: 409, Unavailable: 503, Unsupported: 501}
+_STATUS = {
+    Limited: 429,
+    TooLarge: 413,
+    Expired: 504,
+    Invalid: 400,
+    NotFound: 404,
+    Conflict: 409,
+    Unavailable: 503,
+    Unsupported: 501,
+}
 
 
 class Reply(Exception):
     """An error answer: status, message, and how to mend it."""
 
     def __init__(
-        self, status: int, message: str, hint: str = "", headers: tuple[tuple[bytes, bytes], ...] = ()
+        self,
+        status: int,
+        message: str,
+        hint: str = "",
+        headers: tuple[tuple[bytes, bytes], ...] = (),
+        retry_ms: int | None = None,
     ) -> None:
         super().__init__(message)
-        self.status, self.message, self.hint, self.headers = status, message, hint, headers
+        self.status, self.message, self.hint, self.headers, self.retry_ms = status, message, hint, headers, retry_ms
 
 
 def refusal(error: FivefoldError) -> Reply:
     """An error of ours as an answer: its class says what the client can do about it."""
     status = next((s for kind, s in _STATUS.items() if isinstance(error, kind)), 500)
+    if isinstance(error, Overloaded):
+        # the header has whole seconds (RFC 9110), the body says it more exactly
+        seconds = (b"retry-after", b"%d" % -(-error.retry_ms // 1000))
+        return Reply(status, error.message, error.hint, (seconds,), error.retry_ms)
     return Reply(status, error.message, error.hint)
 
 

@@ -12,7 +12,7 @@ import grpc
 import grpc.aio
 
 from fivefold.core.errors import Conflict, FivefoldError, Invalid, NotFound, Unavailable, Unsupported
-from fivefold.realtime.protocols.bounds import MOST_BYTES, Expired, TooLarge
+from fivefold.realtime.protocols.bounds import MOST_BYTES, Expired, Limited, Overloaded, TooLarge
 from fivefold.realtime.routes import Permission
 
 THREADS = 4
@@ -27,6 +27,7 @@ OPTIONS = [
     ("grpc.max_metadata_size", 64 << 10),
 ]
 _CODES = {
+    Limited: grpc.StatusCode.RESOURCE_EXHAUSTED,
     TooLarge: grpc.StatusCode.RESOURCE_EXHAUSTED,
     Expired: grpc.StatusCode.DEADLINE_EXCEEDED,
     Invalid: grpc.StatusCode.INVALID_ARGUMENT,
@@ -104,6 +105,11 @@ def refusal(error: Exception) -> tuple[grpc.StatusCode, str]:
     return grpc.StatusCode.INTERNAL, "something is wrong here, not with the request."
 
 
+def again_after(error: Overloaded) -> tuple[tuple[str, str], ...]:
+    """When to ask again, as trailing metadata: whole seconds as in HTTP, and milliseconds as clients of gRPC read."""
+    return (("retry-after", str(-(-error.retry_ms // 1000))), ("grpc-retry-pushback-ms", str(error.retry_ms)))
+
+
 def in_thread(work: Callable[[Any], Any]) -> Callable[[Any, Any], Any]:
     """A call that may wait, answered by a thread."""
 
@@ -124,6 +130,8 @@ def in_loop(work: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
         try:
             return await work(request, context)
         except Exception as e:  # the edge of the process: one request may fail, the others go on
+            if isinstance(e, Overloaded):
+                context.set_trailing_metadata(again_after(e))
             await context.abort(*refusal(e))
             raise AssertionError("abort raises") from e
 

@@ -19,6 +19,9 @@ from fivefold.core.features import FeatureView
 from fivefold.core.sources import Stream
 from fivefold.core.uses import Endpoint
 from fivefold.ports.streams import Broker
+from fivefold.realtime.batching.batcher import Batcher
+from fivefold.realtime.batching.gate import Gate
+from fivefold.realtime.batching.rates import Rates, rate
 from fivefold.realtime.connection import Front, Limits
 from fivefold.realtime.endpoint import POLL_SECONDS, Live
 from fivefold.realtime.features import FeatureService
@@ -26,7 +29,6 @@ from fivefold.realtime.features_http import FeatureRoutes
 from fivefold.realtime.http import LOOPBACK, App
 from fivefold.realtime.listener import Listener
 from fivefold.realtime.prediction_log import PredictionLog
-from fivefold.realtime.predictor import predict
 from fivefold.realtime.protocols.bounds import MOST_BYTES
 from fivefold.realtime.protocols.oip_about import Counts
 from fivefold.realtime.push import Push
@@ -89,11 +91,23 @@ def serve(
             features = FeatureService(workspace, store, at, lookups)
             push = Push(workspace.project, partial(_Log, workspace, brokers))
             hosts = (*LOOPBACK, f"[{host}]" if ":" in host else host)
-            app = App(endpoints, log, hosts=hosts, features=FeatureRoutes(features, push))
+            batcher = Batcher({n: e.slo for n, e in endpoints.items()})
+            gate = Gate(endpoints, batcher, _rates(workspace), workspace.env.request_key.lower().encode())
+            app = App(
+                endpoints,
+                log,
+                hosts=hosts,
+                features=FeatureRoutes(features, push),
+                predict=batcher,
+                gate=gate,
+                about=partial(_about, endpoints, batcher),
+            )
             watcher = threading.Thread(target=_watch, args=(endpoints, over), name="champions", daemon=True)
             watcher.start()
             shared = replica is not None
-            rpcs = None if grpc_port is None else _grpc(endpoints, app, features, push, host, grpc_port, shared)
+            rpcs = None
+            if grpc_port is not None:
+                rpcs = _grpc(endpoints, app, batcher, gate, features, push, host, grpc_port, shared)
             server = _Server(app, lambda at: started(at, endpoints) if started else None, rpcs, started_grpc)
             if replica is not None:
                 for live in endpoints.values():
@@ -146,8 +160,27 @@ class _Log:
                 raise error
 
 
+def _rates(workspace: Workspace) -> Rates | None:
+    text = workspace.env.request_rate
+    return Rates(*rate(text, f"environment {workspace.env.name!r}, request_rate")) if text else None
+
+
+def _about(endpoints: Mapping[str, Live], batcher: Batcher, name: str) -> dict[str, Any]:
+    """What the list of endpoints says of one besides its version: its load and its cache."""
+    cache = endpoints[name].cache
+    return {"load": batcher.counts(name), "cache": None if cache is None else cache.counts()}
+
+
 def _grpc(
-    endpoints: Mapping[str, Live], app: App, features: FeatureService, push: Push, host: str, port: int, shared: bool
+    endpoints: Mapping[str, Live],
+    app: App,
+    batcher: Batcher,
+    gate: Gate,
+    features: FeatureService,
+    push: Push,
+    host: str,
+    port: int,
+    shared: bool,
 ) -> RpcServer:
     try:
         from fivefold.realtime.features_grpc import FeatureCalls
@@ -155,7 +188,7 @@ def _grpc(
         from fivefold.realtime.rpc import Calls, RpcServer
     except ImportError:
         raise missing_extra("grpcio", "grpc", "serving gRPC") from None
-    inference = OipCalls(endpoints, predict, lambda: app.draining)
+    inference = OipCalls(endpoints, batcher, lambda: app.draining, gate)
     return RpcServer(Calls([*inference.calls, *FeatureCalls(features, push).calls]), host, port, shared=shared)
 
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping
 
 from fivefold.core.errors import NotFound, Unsupported
+from fivefold.realtime.batching.gate import under
 from fivefold.realtime.endpoint import Live
 from fivefold.realtime.named import named
 from fivefold.realtime.predictor import Predict
@@ -59,7 +60,7 @@ class TfServingRoutes:
         live, signature = self._found(request)
         version = request.params.get("version", "")
         batch, by_row = tfserving.decode(request.body, signature, version, started)
-        return Response(200, tfserving.encode(await self._predict(live, batch), by_row))
+        return Response(200, tfserving.encode(await self._predict(live, under(batch, request.headers)), by_row))
 
 
 async def _unsupported(request: Request) -> Response:

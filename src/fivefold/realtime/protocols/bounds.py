@@ -29,6 +29,18 @@ class Expired(Unavailable):
     """The time that the client gave it is over."""
 
 
+class Overloaded(Unavailable):
+    """The answer would come too late: ask again after `retry_ms` milliseconds, when what is here now is done."""
+
+    def __init__(self, message: str, *, hint: str = "", retry_ms: int = 1) -> None:
+        super().__init__(message, hint=hint)
+        self.retry_ms = retry_ms
+
+
+class Limited(Overloaded):
+    """This caller has asked more often than it may."""
+
+
 def decoded(decoder: msgspec.json.Decoder[T], body: bytes | memoryview, hint: str = "") -> T:
     """A JSON body. Raises Invalid for what is no JSON, is nested too deep, or has another shape, naming the place."""
     try:

@@ -1,0 +1,114 @@
+"""What a batcher needs of the event loop, so that a test can stand in its place, and when the loop's turns began."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import Any, Protocol
+
+from fivefold.realtime.batching.waiting import Waiting
+
+BLOCKED = 500_000
+"""Nanoseconds between two turns from which on the loop must have slept: nothing was waiting to be read then."""
+FORGETS = 0.98
+"""What of its memory of slow endings a turn keeps for the next."""
+
+
+class Timer(Protocol):
+    """Something that will happen, unless it is cancelled."""
+
+    def cancel(self) -> None: ...
+
+
+class Loop(Protocol):
+    """Time, turns, timers, threads."""
+
+    def now(self) -> int:
+        """Nanoseconds that never go backwards."""
+        ...
+
+    def soon(self, call: Callable[[], None]) -> None:
+        """Call at the end of this turn, when all that was read in it has been."""
+        ...
+
+    def at(self, when: int, call: Callable[[], None]) -> Timer:
+        """Call at a moment of `now`."""
+        ...
+
+    def aside(self, work: Callable[[], Any], done: Callable[[Any], None]) -> None:
+        """Do work in a thread; `done` is called here with what it gave."""
+        ...
+
+    def waiting(self) -> Waiting:
+        """A new answer to wait for."""
+        ...
+
+
+class EventLoop:
+    """The running asyncio or uvloop loop, and up to so many threads."""
+
+    def __init__(self, threads: int) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._threads = ThreadPoolExecutor(max(threads, 1), "batcher")
+        self.now = time.perf_counter_ns
+
+    def soon(self, call: Callable[[], None]) -> None:
+        """Call at the end of this turn."""
+        self._loop.call_soon(call)
+
+    def at(self, when: int, call: Callable[[], None]) -> Timer:
+        """Call at a moment of `now`."""
+        return self._loop.call_later(max(0, when - self.now()) / 1e9, call)
+
+    def aside(self, work: Callable[[], Any], done: Callable[[Any], None]) -> None:
+        """Do work in a thread."""
+
+        def told(future: Any) -> None:
+            with suppress(RuntimeError):  # the loop has been closed: nobody waits any more
+                self._loop.call_soon_threadsafe(done, future.result())
+
+        self._threads.submit(work).add_done_callback(told)
+
+    def waiting(self) -> Waiting:
+        """A new answer to wait for."""
+        return Waiting(loop=self._loop)
+
+
+class Turn:
+    """One turn of the loop: requests are read, then answered together.
+
+    What is read in a turn arrived after the turn before it began, and nobody can say when: it lay in buffers of the
+    system. That moment is `arrived`, the earliest. `queued` is the work (ns) that this turn has taken on.
+    """
+
+    def __init__(self) -> None:
+        self.open = False
+        self.started = self.arrived = 0
+        self.queued = 0.0
+        self.trailing = 0.0
+        """Nanoseconds from the last request that was let in until its turn's work began, in slow cases."""
+        self._ended = -(2**62)
+        self._last = 0
+
+    def begin(self, now: int) -> None:
+        """The first request of a turn is here."""
+        slept = now - self._ended > BLOCKED
+        self.arrived = now if slept else self.started
+        self.started = self._last = now
+        self.open, self.queued = True, 0.0
+
+    def took_on(self, now: int, work: float) -> None:
+        """A request was let in, with so many nanoseconds of work."""
+        self.queued += work
+        self._last = now
+
+    def works(self, now: int) -> None:
+        """All that there was has been read."""
+        self.trailing = max(float(now - self._last), self.trailing * FORGETS)
+
+    def end(self, now: int) -> None:
+        """All of it is answered."""
+        self.open, self._ended = False, now
