@@ -186,7 +186,8 @@ class Live:
                 seen,
                 said,
                 took,
-            )
+            ),
+            made,
         )
         return made
 

@@ -76,8 +76,12 @@ def serve(
     if not chosen and not workspace.project.of(FeatureView.kind):
         raise NotFound("the project declares no endpoint.", hint="Add ff.Endpoint(NAME, MODEL) to project.py.")
     with _bound(host, port) as listening:
-        store, log, over = workspace.online(), PredictionLog(workspace.state), threading.Event()
-        lookups = PredictionLog(workspace.state, kind=LOOKUPS) if workspace.env.lookups_logged else None
+        env = workspace.env
+        logging_to = partial(
+            PredictionLog, workspace.state, kept_for=env.predictions_for, most_bytes=env.predictions_bytes
+        )
+        store, log, over = workspace.online(), logging_to(), threading.Event()
+        lookups = logging_to(kind=LOOKUPS) if env.lookups_logged else None
         brokers: list[Broker] = []
         try:
             endpoints = {e.name: Live(workspace, e, store, log, at) for e in chosen}
@@ -92,9 +96,10 @@ def serve(
             _loop().run(server.run(listening))
         finally:
             over.set()
-            log.close()
-            if lookups is not None:
-                lookups.close()
+            for each in (log, lookups):
+                if each is not None:
+                    each.close()
+                    each.settle()
             store.close()
             for broker in brokers:
                 broker.close()
