@@ -30,6 +30,7 @@ from fivefold.realtime.predictor import predict
 from fivefold.realtime.protocols.bounds import MOST_BYTES
 from fivefold.realtime.push import Push
 from fivefold.realtime.sending import Sender
+from fivefold.realtime.why_http import WhyRoutes
 from fivefold.workspace import Workspace
 from fivefold.workspace.predictions import LOOKUPS
 
@@ -88,7 +89,7 @@ def serve(
             features = FeatureService(workspace, store, at, lookups)
             push = Push(workspace.project, partial(_Log, workspace, brokers))
             hosts = (*LOOPBACK, f"[{host}]" if ":" in host else host)
-            app = App(endpoints, log, hosts=hosts, features=FeatureRoutes(features, push))
+            app = App(endpoints, log, hosts=hosts, features=FeatureRoutes(features, push), why=WhyRoutes(workspace))
             watcher = threading.Thread(target=_watch, args=(endpoints, over), name="champions", daemon=True)
             watcher.start()
             rpcs = None if grpc_port is None else _grpc(endpoints, app, features, push, host, grpc_port)
