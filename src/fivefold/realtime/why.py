@@ -46,7 +46,7 @@ class Data(msgspec.Struct, frozen=True):
 
 
 class Code(msgspec.Struct, frozen=True):
-    """The commit trained at (empty where there was none), and digests of the model's meaning and of each declaration."""
+    """The commit trained at (empty where there was none), and digests of the model's meaning and of each noun."""
 
     commit: str
     definition: str

@@ -33,7 +33,7 @@ _FEATURE = pa.struct([("value", pa.string()), ("number", pa.float64()), ("event_
 SCHEMA = pa.schema(
     [
         ("id", pa.string()),
-        ("at", _TIME),
+        ("served_at", _TIME),
         ("endpoint", pa.string()),
         ("model", pa.string()),
         ("version", pa.int64()),
@@ -47,7 +47,7 @@ SCHEMA = pa.schema(
         ("seen", pa.string()),
     ]
 )
-"""Times are microseconds UTC; `row` and `seen` are JSON, and so is `value` of a feature."""
+"""Times are microseconds UTC; `row` and `seen` are JSON, and so is `value` of a feature. AT is a word of SQL."""
 
 _NUMBER = r"^-?[0-9]"
 _TEXTS = ("id", "endpoint", "model", "key")
@@ -225,8 +225,9 @@ def _batch(lines: list[_Line]) -> pa.RecordBatch:
     )
     columns: dict[str, pa.Array] = {
         name: pa.array([getattr(line, name) for line in lines], SCHEMA.field(name).type)
-        for name in (*_TEXTS, "at", "version", "as_of", "latency_us")
+        for name in (*_TEXTS, "version", "as_of", "latency_us")
     }
+    columns["served_at"] = pa.array([line.at for line in lines], _TIME)
     columns["row"] = pa.array([bytes(line.row) for line in lines], pa.string())
     columns["seen"] = pa.array([bytes(line.seen) for line in lines], pa.string())
     said = [line.prediction for line in lines]
@@ -263,7 +264,7 @@ def predictions_of(table: pa.Table) -> list[Prediction]:
         p if c is None else dict(c)
         for p, c in zip(table["prediction"].to_pylist(), table["probabilities"].to_pylist(), strict=True)
     ]
-    at, as_of = (table[name].cast(pa.int64()).to_pylist() for name in ("at", "as_of"))
+    at, as_of = (table[name].cast(pa.int64()).to_pylist() for name in ("served_at", "as_of"))
     plain = {name: table[name].to_pylist() for name in (*_TEXTS, "version", "latency_us")}
     return [
         Prediction(
