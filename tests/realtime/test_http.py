@@ -111,7 +111,7 @@ def test_health_says_who_waits_and_what_is_wrong(shop: Any, untrained: Any) -> N
     with shop.app() as asker:
         assert asker.send(path="/v2/health/ready", method="GET")[:2] == (200, {
             "ready": True, "draining": False, "waiting_for_a_champion": [], "trouble": {},
-            "predictions_not_logged": 0, "log_trouble": None})
+            "predictions_not_logged": 0, "predictions_left_out": {}, "predictions_logged_one_of": 1, "log_trouble": None})
         asker.app.draining = True
         status, body, _ = asker.send(path="/v2/health/ready", method="GET")
         assert (status, body["ready"]) == (503, False)

@@ -26,8 +26,14 @@ import fivefold.realtime.server as server
 server.Limits = functools.partial(server.Limits, head_seconds=0.4, body_seconds=0.4)
 """
 FULL_DISK = """
-import resource, threading
-threading.Timer(2, lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY))).start()
+import resource
+import fivefold.cli.serving as serving
+introduce = serving._introduce
+def full(url, endpoints):
+    # it listens already, and what it opened to answer is written
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY))
+    introduce(url, endpoints)
+serving._introduce = full
 """
 
 
@@ -284,8 +290,12 @@ def test_a_full_disk_drops_log_lines_and_answers_go_on(shop: Any, row: dict[str,
             assert server.ask(row)[0] == 200
             assert time.monotonic() < until
         assert "File too large" in about["log_trouble"]
+        assert about["predictions_left_out"]["not written"] > 0
+        assert about["predictions_logged_one_of"] > 1
         assert [server.ask(row)[0] for _ in range(50)] == [200] * 50
-        assert server.stop()[0] == 0
+        status, said = server.stop()
+        assert status == 0
+        assert said.count("predictions were not logged (not written: ") == 1
     assert read_predictions(shop.root / ".fivefold", 10)
 
 

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from fivefold import __version__
-from fivefold.cli import conformance, features, models, projects, serving, streams
+from fivefold.cli import conformance, features, models, projects, serving, streams, why
 from fivefold.core.errors import FivefoldError, Several
 
 app = typer.Typer(
@@ -46,6 +46,7 @@ models.add_to(app)
 serving.add_to(app)
 features.add_to(app)
 streams.add_to(app)
+why.add_to(app)
 conformance.add_to(app)
 
 DEBUG = "--debug"

@@ -20,8 +20,9 @@ class Environment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     stores of a scheme, for instance `{"s3": {"endpoint": …}}`. Dead letters of streams are kept for `dead_letters`
     after they came; for ever, where it is empty. `request_rate` bounds how often each caller asks for predictions
     (`100/s`, `600/m`, `100/s+20` with bursts of 20; empty: not at all); a caller is known by the header `request_key`,
-    or by its address. `lookups_logged` is the share (0 to 1) of requests to the feature
-    service that are logged, for `fivefold skew`.
+    or by its address. `lookups_logged` is the share (0 to 1) of requests to the feature service that are logged, for
+    `fivefold skew`. Logged predictions are kept for `predictions_kept` (for ever, where it is empty), and no more than
+    the newest `predictions_bytes` of them; logged look-ups too.
     """
 
     name: str = "dev"
@@ -36,6 +37,8 @@ class Environment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     lookups_logged: float = 0.0
     request_rate: str = ""
     request_key: str = "x-api-key"
+    predictions_kept: str = "30d"
+    predictions_bytes: int = 10_000_000_000
     tables: Mapping[str, str] = {}
     streams: Mapping[str, str] = {}
     options: Mapping[str, Mapping[str, str]] = {}
@@ -44,6 +47,11 @@ class Environment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def letters_for(self) -> int | None:
         """How long (µs) after their arrival dead letters are kept, None for ever."""
         return duration(self.dead_letters) if self.dead_letters else None
+
+    @property
+    def predictions_for(self) -> int | None:
+        """How long (µs) logged predictions are kept, None for ever."""
+        return duration(self.predictions_kept) if self.predictions_kept else None
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -89,6 +97,12 @@ def environment(given: Settings, name: str, secrets: Mapping[str, str], where: s
         raise Invalid(f"{where}: environment {name!r}: lookups_logged={env.lookups_logged} (accepted: 0 to 1).")
     if env.dead_letters:
         duration(env.dead_letters, f"{where}: environment {name!r}, dead_letters")
+    if env.predictions_kept:
+        duration(env.predictions_kept, f"{where}: environment {name!r}, predictions_kept")
+    if env.predictions_bytes < 1:
+        raise Invalid(
+            f"{where}: environment {name!r}: predictions_bytes={env.predictions_bytes} (accepted: 1 or more)."
+        )
     # environments share nothing: each but dev has a folder of its own unless told otherwise
     state = env.state if "state" in merged or name == "dev" else f".fivefold/env-{name}"
     return msgspec.structs.replace(

@@ -184,6 +184,18 @@ class Lookup:
             out.append(self._finish(vector, row) if rest else vector)
         return out
 
+    def made_of(self, stored: Mapping[str, Any], row: Mapping[str, Any]) -> list[Any]:
+        """The values of all features, in the model's order, for an accepted row whose stored ones are known.
+
+        A stored one that is not among them is of a view that holds nothing. Raises what a Udf raises.
+        """
+        values = [stored.get(n, 0 if n in self._counts else None) for n in self.names]
+        count = len(values)
+        made = self._finish(Vector(values, [None] * count, [ABSENT] * count, {}), row)
+        if isinstance(made, FivefoldError):
+            raise made
+        return made.values
+
     def _finish(self, vector: Vector, row: Mapping[str, Any]) -> Vector | FivefoldError:
         values, _, statuses, _ = vector
         for place, name in self._requests:

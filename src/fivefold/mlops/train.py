@@ -25,6 +25,7 @@ from fivefold.mlops.fitting import fit_and_package
 from fivefold.mlops.inputs import read_by, version_inputs
 from fivefold.mlops.training_rows import TrainingRows, training_rows
 from fivefold.workspace import Workspace
+from fivefold.workspace.commit import commit_of
 
 Progress = Callable[[str, int, int], None]
 
@@ -81,6 +82,7 @@ def _begin_run(workspace: Workspace, model: Model, key: str, inputs: dict[str, J
         tags = {
             "key": key,
             "definition": inputs["model"],
+            "code.commit": commit_of(workspace.root),
             **{f"snapshot.{name}": made for name, made in inputs["snapshots"].items()},
             **{f"environment.{name}": found for name, found in inputs["environment"].items()},
         }

@@ -224,7 +224,8 @@ class Live:
                 seen,
                 said,
                 took,
-            )
+            ),
+            made,
         )
         return made
 

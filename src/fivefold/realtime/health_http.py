@@ -57,6 +57,8 @@ class HealthRoutes:
             "waiting_for_a_champion": waiting,
             "trouble": {n: str(e.trouble) for n, e in self._endpoints.items() if e.trouble},
             "predictions_not_logged": self._log.dropped,
+            "predictions_left_out": {reason: count for reason, count in self._log.left_out.items() if count},
+            "predictions_logged_one_of": self._log.every,
             "log_trouble": self._log.failed or None,
         }
         return Response(200 if ready else 503, _encode(about))

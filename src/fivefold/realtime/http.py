@@ -26,6 +26,7 @@ from fivefold.realtime.predictor import Predict, predict
 from fivefold.realtime.replies import Reply, refusal
 from fivefold.realtime.routes import Permission, Request, Response, Routes
 from fivefold.realtime.tfserving_http import TfServingRoutes
+from fivefold.realtime.why_http import WhyRoutes
 
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 
@@ -57,6 +58,7 @@ class App:
         *,
         hosts: tuple[str, ...] = LOOPBACK,
         features: FeatureRoutes | None = None,
+        why: WhyRoutes | None = None,
         predict: Predict = predict,
         gate: Gate | None = None,
         about: Callable[[str], Mapping[str, Any]] = lambda name: {},
@@ -73,6 +75,7 @@ class App:
                 *TfServingRoutes(endpoints, predict).routes,
                 *MlflowRoutes(endpoints, predict).routes,
                 *(features.routes if features is not None else []),
+                *(why.routes if why is not None else []),
             ]
         )
         self.draining = False

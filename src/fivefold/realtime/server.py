@@ -34,6 +34,7 @@ from fivefold.realtime.protocols.oip_about import Counts
 from fivefold.realtime.push import Push
 from fivefold.realtime.reports import Report, report
 from fivefold.realtime.sending import Sender
+from fivefold.realtime.why_http import WhyRoutes
 from fivefold.workspace import Workspace
 from fivefold.workspace.predictions import LOOKUPS
 
@@ -82,9 +83,13 @@ def serve(
     """
     require_loopback(host)
     chosen = chosen_endpoints(workspace, names)
+    env = workspace.env
     with bound(host, port) if replica is None else replica.listening as listening:
-        store, log, over = workspace.online(), PredictionLog(workspace.state), threading.Event()
-        lookups = PredictionLog(workspace.state, kind=LOOKUPS) if workspace.env.lookups_logged else None
+        logging_to = partial(
+            PredictionLog, workspace.state, kept_for=env.predictions_for, most_bytes=env.predictions_bytes
+        )
+        store, log, over = workspace.online(), logging_to(), threading.Event()
+        lookups = logging_to(kind=LOOKUPS) if env.lookups_logged else None
         brokers: list[Broker] = []
         try:
             endpoints = {e.name: Live(workspace, e, store, log, at) for e in chosen}
@@ -101,6 +106,7 @@ def serve(
                 predict=batcher,
                 gate=gate,
                 about=partial(_about, endpoints, batcher),
+                why=WhyRoutes(workspace),
             )
             watcher = threading.Thread(target=_watch, args=(endpoints, over), name="champions", daemon=True)
             watcher.start()
@@ -116,9 +122,10 @@ def serve(
             _loop().run(server.run(listening))
         finally:
             over.set()
-            log.close()
-            if lookups is not None:
-                lookups.close()
+            for each in (log, lookups):
+                if each is not None:
+                    each.close()
+                    each.settle()
             store.close()
             for broker in brokers:
                 broker.close()
