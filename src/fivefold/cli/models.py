@@ -67,13 +67,34 @@ def train(
 def promote(
     version: Annotated[str, typer.Argument(metavar="MODEL[@VERSION]", help="late@3, or late for the newest.")],
     to: Annotated[str, typer.Option("--to", help="Carry the version over to this environment first.")] = "",
+    canary: Annotated[bool, typer.Option("--canary", help="Let endpoints with ff.Canary(...) try it.")] = False,
+    shadow: Annotated[
+        bool, typer.Option("--shadow", help="Let endpoints with ff.Shadow() compare it.")
+    ] = False,
     json: JsonOption = False,
     project: ProjectOption = HERE,
     env: EnvOption = "dev",
 ) -> None:
-    """Make a version champion, if it passes the model's gates. Exit code 3 when it does not."""
+    """Make a version champion, if it passes the model's gates. Exit code 3 when it does not.
+
+    With --canary it answers a share of the requests, and becomes champion, or goes back, by itself.
+    """
+    from fivefold.core.errors import Invalid
     from fivefold.mlops import release
 
+    if canary or shadow:
+        if to or (canary and shadow):
+            raise Invalid("--canary, --shadow and --to do not go together.")
+        role = "canary" if canary else "shadow"
+        with workspace(project, env) as opened:
+            tried = release.put_on_trial(opened, release.find_version(opened, version), role)
+        if json:
+            emit(tried)
+        else:
+            _show_trial(tried, role)
+        if not tried.verdict.passed:
+            raise typer.Exit(3)
+        return
     with workspace(project, env) as opened:
         found = release.find_version(opened, version)
         if to and to != env:
@@ -159,6 +180,13 @@ def _show_version(trained: Trained) -> None:
     )
     for warning in trained.warnings:
         print(f"warning: {warning}")
+
+
+def _show_trial(made: Release, role: str) -> None:
+    for d in made.verdict.decisions:
+        print(f"  {'passed' if d.passed else 'FAILED'}: {d.reason}")
+    state = f"is {role} beside version {made.before}" if made.verdict.passed else "is not tried"
+    print(f"{made.model}@{made.version} {state}.")
 
 
 def _show_release(made: Release) -> None:

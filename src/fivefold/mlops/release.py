@@ -58,6 +58,35 @@ def find_version(workspace: Workspace, text: str) -> Version:
     return workspace.catalog.versions.get(name, which)
 
 
+def put_on_trial(workspace: Workspace, version: Version, role: str) -> Release:
+    """Make a version `canary` or `shadow` if it passes the model's gates: endpoints that roll out so try it.
+
+    Raises Conflict when somebody moved the alias meanwhile, Invalid for the champion itself.
+    """
+    aliases = workspace.catalog.aliases
+    held = aliases.current(version.model, CHAMPION)
+    if held is None or held == version.number:
+        raise Invalid(
+            f"{version.model}@{version.number} "
+            + ("is champion already." if held else "has no champion to be compared with."),
+            hint=f"Run `fivefold promote {version.model}`." if held is None else "Name another version.",
+        )
+    verdict = judge_version(workspace, version, held)
+    if version.run_id is not None:
+        workspace.catalog.runs.log(version.run_id, tags=verdict.tags())
+    if verdict.passed:
+        aliases.move(
+            version.model,
+            role,
+            version.number,
+            expected=aliases.current(version.model, role),
+            actor=workspace.actor,
+            reason=verdict.reason,
+            decision=msgspec.to_builtins(verdict),
+        )
+    return Release(version.model, version.number, False, held, verdict.reason, verdict)
+
+
 def promote(workspace: Workspace, version: Version, *, verdict: Verdict | None = None) -> Release:
     """Make a version champion if it passes the model's gates; every decision is recorded either way.
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections import deque
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from fivefold.core.errors import FivefoldError, Invalid, NotFound, Unavailable
@@ -15,10 +17,12 @@ from fivefold.features.state.mark import mark_of
 from fivefold.ports.online import OnlineStore
 from fivefold.realtime.answering import Answered, Answering
 from fivefold.realtime.batching.cache import PredictionCache
+from fivefold.realtime.labels import labelled_loss, require_label
 from fivefold.realtime.prediction_log import PredictionLog
 from fivefold.realtime.protocols.batch import Batch, Outcome, Signature
 from fivefold.realtime.protocols.bounds import Expired
 from fivefold.realtime.protocols.oip_about import Counts
+from fivefold.realtime.trying import Trying
 from fivefold.workspace import Workspace
 from fivefold.workspace.predictions import Prediction
 from fivefold.workspace.served import CHAMPION, Served, champion
@@ -28,6 +32,10 @@ POLL_SECONDS = 0.5
 
 AGAIN_SECONDS = 5.0
 """How long a champion that could not be loaded is left alone before it is tried again."""
+
+
+_RECORDED, _SMALL = 64, 16
+"""So many requests of so few rows are remembered."""
 
 
 class Live:
@@ -46,7 +54,7 @@ class Live:
         self.slo = None if endpoint.slo is None else duration(endpoint.slo) * 1000
         """The time promised for an answer, in nanoseconds; None for none."""
         self.cache = None if endpoint.cache is None else PredictionCache(duration(endpoint.cache) / SECOND)
-        self._tenant = f"{workspace.project.name}/{workspace.env.name}"
+        self.tenant = f"{workspace.project.name}/{workspace.env.name}"
         self._workspace = workspace
         self._model = endpoint.model.name
         self._store = store
@@ -57,6 +65,10 @@ class Live:
         """Why the champion is not the version that answers, None when it is."""
         self.counts = Counts()
         self._counting = threading.Lock()
+        rollout = endpoint.rollout
+        self._trying = None if rollout is None else Trying(workspace, store, self, self._model, rollout)
+        self._recorded: deque[Batch] = deque(maxlen=_RECORDED)
+        """Requests that came last: a version is asked them before it answers anybody."""
         self.refresh()
 
     @property
@@ -94,8 +106,47 @@ class Live:
         moments = self._using.lookup.materialised(self._store)
         return {view: None if at is None else moment(at) for view, at in moments.items()}
 
+    def rollout(self) -> dict[str, Any] | None:
+        """What is known of a version on trial; None when there is none."""
+        return None if self._trying is None else self._trying.about()
+
+    def close(self) -> None:
+        """Write down what is known of a version on trial."""
+        if self._trying is not None:
+            self._trying.close()
+
+    def require_label(self, label: Any) -> None:
+        """Raise Invalid for a label that the model cannot have."""
+        require_label(self._in_use().served.loaded.about, label)
+
+    def labelled(self, prediction: Prediction, label: Any) -> None:
+        """The truth about a prediction came. Raises Invalid for a label that the model cannot have."""
+        using = self._in_use()
+        loss = labelled_loss(using.served.loaded.about, prediction.prediction, label)
+        if self._trying is not None:
+            self._trying.lost(prediction.version, loss)
+
     def refresh(self) -> None:
-        """Change to the champion if it is another one; a champion that cannot be loaded leaves the old one in use."""
+        """Change to the champion if it is another one, and look after a version on trial.
+
+        A champion that cannot be loaded leaves the old one in use; a version on trial that cannot is not tried.
+        """
+        self._look_for_champion()
+        if self._trying is not None and self._using is not None:
+            promoted = self._trying.look(self._using)
+            if promoted is not None:
+                # it has answered already: nothing has to be loaded
+                self._using = promoted
+
+    def try_out(self, new: Answering) -> None:
+        """Ask a version, before it answers anybody, the row that it was tested on and the requests that came last."""
+        at = self._workspace.clock() if self._at is None else self._at
+        new.warm(self._store, at)
+        for batch in list(self._recorded):
+            with suppress(FivefoldError):
+                new.answer(self._store, [batch], at)
+
+    def _look_for_champion(self) -> None:
         held = None
         try:
             held = self._workspace.catalog.aliases.current(self._model, CHAMPION)
@@ -103,7 +154,7 @@ class Live:
                 self.trouble = None
             elif self._failed is None or self._failed[0] != held or time.monotonic() > self._failed[1]:
                 self._using = self._ready(
-                    Answering(self.name, champion(self._workspace, self._model), self.cache, self._tenant)
+                    Answering(self.name, champion(self._workspace, self._model), self.cache, self.tenant)
                 )
                 self.trouble = self._failed = None
         except FivefoldError as e:
@@ -119,6 +170,8 @@ class Live:
                 f"{', '.join(missing)} as it means them: version {self._using.served.version.number} goes on.",
                 hint="Run `fivefold materialize`; it is picked up by itself.",
             )
+        if self._using is not None:
+            self.try_out(new)
         return new
 
     def _missing(self, answering: Answering) -> list[str]:
@@ -148,11 +201,19 @@ class Live:
 
         Deadlines are the caller's business. May run in any thread. Raises what `answer` raises, for all of them.
         """
-        using = self._in_use()
-        using.signature.require_version(batches[0].version)
+        using, trying = self._in_use(), self._trying
+        if trying is None or not trying.knows(batches[0].version):
+            using.signature.require_version(batches[0].version)
         at = batches[0].at
         if at is None:
             at = self._workspace.clock() if self._at is None else self._at
+        if trying is None:
+            return self.answered_by(using, batches, at)
+        self._recorded.extend(b for b in batches[:4] if b.size <= _SMALL)
+        return trying.answer(using, batches, at)
+
+    def answered_by(self, using: Answering, batches: Sequence[Batch], at: int) -> list[Outcome]:
+        """What a version answers. Raises what `answer` raises."""
         try:
             answered = using.answer(self._store, batches, at)
         except FivefoldError:
@@ -161,13 +222,14 @@ class Live:
             raise
         outcomes, first = [], 0
         for batch in batches:
-            outcomes.append(self._outcome(using, answered[first : first + batch.size], at, batch))
+            outcomes.append(self.outcome_of(using, answered[first : first + batch.size], at, batch))
             first += batch.size
         return outcomes
 
-    def _outcome(
+    def outcome_of(
         self, using: Answering, answered: Sequence[Answered | FivefoldError], at: int, batch: Batch
     ) -> Outcome:
+        """An outcome of what a version answered to a batch, logged."""
         out = Outcome(using.signature, at, using.lookup.names, [], {}, [], [], [])
         for i, found in enumerate(answered):
             if isinstance(found, FivefoldError):

@@ -17,6 +17,7 @@ from fivefold.realtime.batching.gate import Gate
 from fivefold.realtime.batching.waiting import Later, Waiting, resumed
 from fivefold.realtime.endpoint import Live
 from fivefold.realtime.features_http import FeatureRoutes
+from fivefold.realtime.feedback_http import FeedbackRoutes
 from fivefold.realtime.health_http import HealthRoutes
 from fivefold.realtime.mlflow_http import MlflowRoutes
 from fivefold.realtime.oip_http import OipRoutes
@@ -59,6 +60,7 @@ class App:
         hosts: tuple[str, ...] = LOOPBACK,
         features: FeatureRoutes | None = None,
         why: WhyRoutes | None = None,
+        feedback: FeedbackRoutes | None = None,
         predict: Predict = predict,
         gate: Gate | None = None,
         about: Callable[[str], Mapping[str, Any]] = lambda name: {},
@@ -75,6 +77,8 @@ class App:
                 *TfServingRoutes(endpoints, predict).routes,
                 *MlflowRoutes(endpoints, predict).routes,
                 *(features.routes if features is not None else []),
+                *(feedback.routes if feedback is not None else []),
+                *(feedback.routes if feedback is not None else []),
                 *(why.routes if why is not None else []),
             ]
         )

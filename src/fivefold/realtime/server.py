@@ -26,6 +26,8 @@ from fivefold.realtime.connection import Front, Limits
 from fivefold.realtime.endpoint import POLL_SECONDS, Live
 from fivefold.realtime.features import FeatureService
 from fivefold.realtime.features_http import FeatureRoutes
+from fivefold.realtime.feedback import Labels
+from fivefold.realtime.feedback_http import FeedbackRoutes
 from fivefold.realtime.http import LOOPBACK, App
 from fivefold.realtime.listener import Listener
 from fivefold.realtime.prediction_log import PredictionLog
@@ -91,6 +93,7 @@ def serve(
         store, log, over = workspace.online(), logging_to(), threading.Event()
         lookups = logging_to(kind=LOOKUPS) if env.lookups_logged else None
         brokers: list[Broker] = []
+        endpoints: dict[str, Live] = {}
         try:
             endpoints = {e.name: Live(workspace, e, store, log, at) for e in chosen}
             features = FeatureService(workspace, store, at, lookups)
@@ -107,6 +110,7 @@ def serve(
                 gate=gate,
                 about=partial(_about, endpoints, batcher),
                 why=WhyRoutes(workspace),
+                feedback=FeedbackRoutes(endpoints, Labels(workspace, store)),
             )
             watcher = threading.Thread(target=_watch, args=(endpoints, over), name="champions", daemon=True)
             watcher.start()
@@ -122,6 +126,8 @@ def serve(
             _loop().run(server.run(listening))
         finally:
             over.set()
+            for live in endpoints.values():
+                live.close()
             for each in (log, lookups):
                 if each is not None:
                     each.close()
@@ -175,7 +181,12 @@ def _rates(workspace: Workspace) -> Rates | None:
 def _about(endpoints: Mapping[str, Live], batcher: Batcher, name: str) -> dict[str, Any]:
     """What the list of endpoints says of one besides its version: its load and its cache."""
     cache = endpoints[name].cache
-    return {"load": batcher.counts(name), "cache": None if cache is None else cache.counts()}
+    rollout = endpoints[name].rollout()
+    return {
+        "load": batcher.counts(name),
+        "cache": None if cache is None else cache.counts(),
+        "rollout": rollout,
+    }
 
 
 def _grpc(
