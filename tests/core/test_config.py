@@ -37,7 +37,8 @@ def test_a_secret_that_is_not_set_is_named_but_only_where_it_is_used() -> None:
 @pytest.mark.parametrize(("text", "name", "message"), [
     ("nonsense = 1", "dev", "nonsense"), ("[default]\nthreads = 'two'", "dev", "threads"),
     ("[env.prod]\nmemroy = '1GB'", "prod", "Did you mean 'memory'"), ("[env.prod]", "prd", "Did you mean 'prod'"),
-    ("x = [", "dev", "fivefold.toml")])
+    ("x = [", "dev", "fivefold.toml"), ("[default]\npredictions_kept = 'long'", "dev", "predictions_kept"),
+    ("[default]\npredictions_bytes = 0", "dev", "predictions_bytes=0 (accepted: 1 or more)")])
 def test_mistakes_are_named(text: str, name: str, message: str) -> None:
     with pytest.raises((Invalid, NotFound)) as caught:
         environment(settings(text), name, {})

@@ -13,12 +13,14 @@ from fivefold.core.time import DAY
 from fivefold.realtime.log_files import LogFiles
 from fivefold.workspace.predictions import find_prediction, log_folder, newest_predictions
 
-# argv: the folder, the number of the process, before or after which step to die (0: never)
+# argv: the folder, the number of the process, and the first and last step to die before (0: never). Each dies in
+# a process of its own, which is forked when all is imported and no thread was started
 CHILD = """
-import os, signal, sys
+import os, signal, sys, time
 from pathlib import Path
-state, number, last = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+root, number, first, past = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
 done = 0
+last = 0
 
 def step():
     global done
@@ -30,9 +32,7 @@ def watched(owner, name):
     inner = getattr(owner, name)
     def call(*given, **more):
         step()
-        out = inner(*given, **more)
-        step()
-        return out
+        return inner(*given, **more)
     setattr(owner, name, call)
 
 import pyarrow.parquet as pq
@@ -44,37 +44,51 @@ for owner, name in [(os, "rename"), (os, "replace"), (os, "write"), (os, "fdatas
     watched(owner, name)
 prediction_log.SEGMENT_BYTES = 3000
 prediction_log.LOOK_SECONDS = 3600
+prediction_log.PAUSE_SECONDS = 0.002
 
 def made(n):
     at = n * 86_400_000_000 // 15
     return Prediction(f"p{at:014x}{number:08x}{n:08x}", at, "ab"[n % 2], "m", 1, "k", {"x": n}, {"f": (n / 7, at, "present")},
                       at, {"v": Seen("v@1", "s", {0: n})}, n / 3, 5)
 
-log = prediction_log.PredictionLog(state)
-for n in range(0, 30, 10):
-    for m in range(n, n + 10):
-        log.put(lambda m=m: made(m))
-    while log.written < n + 10:
-        pass
-    # past the watched calls: what was acknowledged
-    sys.stdout.write(f"{n + 10}\\n")
-    sys.stdout.flush()
-    log._files.roll(lambda: False)
-log.close()
-log.settle(60)
-sys.stdout.write(f"done {done}\\n")
-sys.stdout.flush()
+def work(state, say):
+    log = prediction_log.PredictionLog(state)
+    for n in range(0, 30, 10):
+        for m in range(n, n + 10):
+            log.put(lambda m=m: made(m))
+        while log.written < n + 10:
+            time.sleep(0.001)
+        say(n + 10)
+        log._files.roll(lambda: False)
+    log.close()
+    log.settle(60)
+    say(f"done {done}")
+
+for last in range(first, past + 1):
+    state = root / str(last) if past else root
+    state.mkdir(parents=True, exist_ok=True)
+    child = os.fork()
+    if not child:
+        with (root / f"said-{number}-{last}").open("w") as f:
+            # what was acknowledged is told at once
+            work(state, lambda what: (f.write(f"{what}\\n"), f.flush()))
+        os._exit(0)
+    code = os.waitpid(child, 0)[1]
+    assert code in (0, 9), code
 """
 
 
-def child(state: Path, number: int = 1, dies_at: int = 0) -> tuple[int, int]:
+def run(root: Path, number: int = 1, first: int = 0, past: int = 0) -> None:
+    made = subprocess.run([sys.executable, "-c", CHILD, str(root), str(number), str(first), str(past)],
+                          capture_output=True, text=True, timeout=280, check=False)
+    assert (made.returncode, made.stderr) == (0, "")
+
+
+def said(root: Path, number: int = 1, dies_at: int = 0) -> tuple[int, int]:
     """How many were acknowledged, and how many steps there were (0 when it was killed)."""
-    made = subprocess.run([sys.executable, "-c", CHILD, str(state), str(number), str(dies_at)], capture_output=True,
-                          text=True, timeout=60, check=False)
-    assert made.returncode in (0, -9), made.stderr
-    said = made.stdout.split()
-    steps = int(said[-1]) if "done" in said else 0
-    acknowledged = [int(word) for word in (said[: said.index("done")] if steps else said)]
+    words = (root / f"said-{number}-{dies_at}").read_text().split()
+    steps = int(words[-1]) if "done" in words else 0
+    acknowledged = [int(word) for word in (words[: words.index("done")] if steps else words)]
     return (acknowledged[-1] if acknowledged else 0), steps
 
 
@@ -84,6 +98,7 @@ def numbers(state: Path) -> list[int]:
     for p in found:
         n = p.row["x"]
         assert (p.features, p.prediction, p.at) == ({"f": (n / 7, p.at, "present")}, n / 3, n * DAY // 15)
+    for p in found[::9]:
         assert find_prediction(state, p.id) == p
     return [p.row["x"] for p in found]
 
@@ -97,14 +112,16 @@ def in_files(state: Path) -> list[str]:
 
 
 def test_killed_at_any_step_nothing_is_lost_and_nothing_is_there_twice(tmp_path: Path) -> None:
-    acknowledged, steps = child(tmp_path / "never")
+    run(tmp_path / "never")
+    acknowledged, steps = said(tmp_path / "never")
     assert acknowledged == 30
     assert numbers(tmp_path / "never") == list(range(30))
     assert len(in_files(tmp_path / "never")) == 30
-    assert steps > 60
+    assert steps > 40
+    run(tmp_path, first=1, past=steps)
     for dies_at in range(1, steps + 1):
         state = tmp_path / str(dies_at)
-        acknowledged, finished = child(state, dies_at=dies_at)
+        acknowledged, _ = said(tmp_path, dies_at=dies_at)
         there = numbers(state)
         assert there == list(range(len(there)))
         assert len(there) >= acknowledged, dies_at
@@ -133,7 +150,7 @@ def test_two_processes_write_and_make_files_while_another_reads(tmp_path: Path) 
 
     reader = threading.Thread(target=read)
     reader.start()
-    writers = [threading.Thread(target=child, args=(tmp_path, n)) for n in (1, 2)]
+    writers = [threading.Thread(target=run, args=(tmp_path, n)) for n in (1, 2)]
     for w in writers:
         w.start()
     for w in writers:

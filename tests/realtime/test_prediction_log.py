@@ -139,7 +139,7 @@ def test_on_a_full_disk_it_samples_and_says_so_and_goes_back_to_all(
             log.put(lambda n=n: made(n, id=id_of(n)), id_of(n))  # type: ignore[misc]
             n += 1
             time.sleep(0.0005)
-        for n in range(n, n + 1000):
+        for n in range(n, n + 1000):  # noqa: B020
             log.put(lambda n=n: made(n, id=id_of(n)), id_of(n))  # type: ignore[misc]
     assert log.left_out["sampled"] > 800
     assert log.left_out["not written"] > 0

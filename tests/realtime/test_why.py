@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -268,3 +269,17 @@ def test_what_a_server_logged_is_there_for_duckdb_when_it_left(shop: Any, row: d
     assert found == [
         (a["id"], a["prediction"], a["features"]["spending.sum_amount_30d"]["value"], float(n), "c1") for n, a in enumerate(answered)]
     assert [p["id"] for p in read_predictions(shop.root / ".fivefold", 100)] == [a["id"] for a in answered[::-1]]
+
+
+def test_the_query_of_the_documentation_runs(shop: Any, row: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    with shop.app() as asker:
+        answers = [asker.ask({**row, "amount": n})[1]["rows"][0] for n in range(4)]
+    rolled(shop.root / ".fivefold")
+    text = (Path(__file__).parents[2] / "docs" / "serving.md").read_text()
+    (query,) = re.findall(r"```sql\n(.*?)```", text, re.S)
+    monkeypatch.chdir(shop.root)
+    ((endpoint, version, _, count, mean, total, customers, p99),) = duckdb.sql(query).fetchall()
+    assert (endpoint, version, count, customers) == ("returned", 1, 4, 1)
+    assert mean == pytest.approx(sum(a["prediction"] for a in answers) / 4)
+    assert total == pytest.approx(answers[0]["features"]["spending.sum_amount_30d"]["value"])
+    assert p99 > 0

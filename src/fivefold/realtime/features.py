@@ -120,7 +120,9 @@ class FeatureService:
         good = [v for v in vectors if not isinstance(v, FivefoldError)]
         if self._log is not None and random.random() < self._share:
             i = random.randrange(len(good))
-            self._log.put(partial(_entry, self._workspace.clock(), taken[i], lookup.names, good[i], at))
+            now = self._workspace.clock()
+            id = f"l{now:014x}{os.urandom(8).hex()}"
+            self._log.put(partial(_entry, id, now, taken[i], lookup.names, good[i], at), id)
         return Found(
             at,
             lookup.types,
@@ -150,10 +152,10 @@ class FeatureService:
         return Lookup(wanted, schemas, self._workspace.scales(), lambda view: online_name(project, view))
 
 
-def _entry(now: int, row: dict[str, Any], names: Sequence[str], vector: Vector, at: int) -> Prediction:
+def _entry(id: str, now: int, row: dict[str, Any], names: Sequence[str], vector: Vector, at: int) -> Prediction:
     values, times, statuses, seen = vector
     features = dict(zip(names, zip(values, times, statuses, strict=True), strict=True))
-    return Prediction(f"l{now:014x}{os.urandom(8).hex()}", now, "", "", 0, "", row, features, at, seen, None, 0)
+    return Prediction(id, now, "", "", 0, "", row, features, at, seen, None, 0)
 
 
 def _views_of(features: Sequence[Feature]) -> list[FeatureView]:
