@@ -67,7 +67,6 @@ class Batcher:
 
     def _work(self) -> None:
         assert self._loop is not None
-        self._turn.works(self._loop.now())
         for lane in self._lanes.values():
             lane.work()
         self._turn.end(self._loop.now())

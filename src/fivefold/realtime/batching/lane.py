@@ -90,7 +90,8 @@ class Lane:
         over = batch.deadline
         if over is not None and over <= now:
             raise self._too_late()
-        self._turn.took_on(now, self.require(batch.size, batch.priority, over, now))
+        work = self.require(batch.size, batch.priority, over, now)
+        self._turn.took_on(now, work, self.door.answering.once)
         self._between.add(now)
         due = now + self.door.promised
         if over is not None:

@@ -48,8 +48,10 @@ class Door:
         turn, fit = self._turn, self.answering
         if not turn.queued or not fit.known:
             return 0.0
-        finish = now + turn.trailing + turn.queued + fit.each * rows + fit.once + fit.beyond
         promised = self.promised * share(priority)
+        # a margin beyond this would starve the endpoint for what has nothing to do with its load
+        margin = min(turn.margin, promised / 4)
+        finish = now + margin + turn.queued + fit.each * rows + fit.once
         due = min(turn.arrived + promised, turn.started + promised / 2)
         return finish - (due if over is None else min(due, over))
 

@@ -13,8 +13,11 @@ from fivefold.realtime.batching.waiting import Waiting
 
 BLOCKED = 500_000
 """Nanoseconds between two turns from which on the loop must have slept: nothing was waiting to be read then."""
-FORGETS = 0.98
-"""What of its memory of slow endings a turn keeps for the next."""
+TURNS = 64
+"""Turns whose ends are remembered."""
+EVERY = 8
+SLOWER = 0.95
+"""The part of turns that end within the margin."""
 
 
 class Timer(Protocol):
@@ -81,34 +84,36 @@ class Turn:
     """One turn of the loop: requests are read, then answered together.
 
     What is read in a turn arrived after the turn before it began, and nobody can say when: it lay in buffers of the
-    system. That moment is `arrived`, the earliest. `queued` is the work (ns) that this turn has taken on.
+    system. That moment is `arrived`, the earliest. `queued` is the work (ns) that this turn has taken on, `margin` by
+    how much turns end later than was expected when their last request was let in, in the slower cases.
     """
 
     def __init__(self) -> None:
         self.open = False
         self.started = self.arrived = 0
-        self.queued = 0.0
-        self.trailing = 0.0
-        """Nanoseconds from the last request that was let in until its turn's work began, in slow cases."""
+        self.queued = self.margin = 0.0
         self._ended = -(2**62)
-        self._last = 0
+        self._expected = 0.0
+        self._errors = [0.0] * TURNS
+        self._count = 0
 
     def begin(self, now: int) -> None:
         """The first request of a turn is here."""
         slept = now - self._ended > BLOCKED
         self.arrived = now if slept else self.started
-        self.started = self._last = now
+        self.started = now
         self.open, self.queued = True, 0.0
 
-    def took_on(self, now: int, work: float) -> None:
-        """A request was let in, with so many nanoseconds of work."""
+    def took_on(self, now: int, work: float, once: float) -> None:
+        """A request was let in, with so many nanoseconds of work, and a part that is the same for any number."""
         self.queued += work
-        self._last = now
-
-    def works(self, now: int) -> None:
-        """All that there was has been read."""
-        self.trailing = max(float(now - self._last), self.trailing * FORGETS)
+        self._expected = now + self.queued + once
 
     def end(self, now: int) -> None:
         """All of it is answered."""
         self.open, self._ended = False, now
+        if self.queued:
+            self._errors[self._count % TURNS] = now - self._expected
+            self._count += 1
+            if self._count % EVERY == 0:
+                self.margin = max(0.0, sorted(self._errors)[int(SLOWER * TURNS)])
