@@ -68,9 +68,7 @@ def promote(
     version: Annotated[str, typer.Argument(metavar="MODEL[@VERSION]", help="late@3, or late for the newest.")],
     to: Annotated[str, typer.Option("--to", help="Carry the version over to this environment first.")] = "",
     canary: Annotated[bool, typer.Option("--canary", help="Let endpoints with ff.Canary(...) try it.")] = False,
-    shadow: Annotated[
-        bool, typer.Option("--shadow", help="Let endpoints with ff.Shadow() compare it.")
-    ] = False,
+    shadow: Annotated[bool, typer.Option("--shadow", help="Let endpoints with ff.Shadow() compare it.")] = False,
     json: JsonOption = False,
     project: ProjectOption = HERE,
     env: EnvOption = "dev",
