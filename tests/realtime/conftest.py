@@ -27,14 +27,14 @@ def _made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def shop(_made: Path, tmp_path: Path) -> Shop:
     """A shop with one version, which is champion, and features as of AT."""
-    return Shop(Path(shutil.copytree(_made, tmp_path / "shop")))
+    # without what others asked the one it is copied from
+    return Shop(Path(shutil.copytree(_made, tmp_path / "shop", ignore=shutil.ignore_patterns("log"))))
 
 
 @pytest.fixture(scope="module")
-def one_server(_made: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def one_server(_made: Path) -> Iterator[Server]:
     """A server that several tests ask, and none changes."""
-    # what it logs is not in the shops of others
-    with Shop(Path(shutil.copytree(_made, tmp_path_factory.mktemp("one") / "shop"))).serve() as server:
+    with Shop(_made).serve() as server:
         yield server
 
 
