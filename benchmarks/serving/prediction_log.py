@@ -119,7 +119,7 @@ def shown(workspace: Workspace) -> None:
         taken.append(thread_time() - before)
         before = thread_time()
     each = sum(taken) / len(logged)
-    print(f"files: {statistics.median(taken) * 1e6:.0f} us for {CHUNK}, {each * 1e6:.0f} us a prediction")
+    print(f"files: {statistics.median(taken) * 1e6:.0f} us for {CHUNK} bytes, {each * 1e6:.0f} us a prediction")
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ from fivefold.realtime.endpoint import Live
 from fivefold.realtime.http import App
 from fivefold.realtime.http1 import Request, Response
 from fivefold.realtime.prediction_log import PredictionLog
+from fivefold.realtime.why_http import WhyRoutes
 from fivefold.workspace import Workspace, open_workspace
 
 PROJECT = '''
@@ -70,7 +71,7 @@ class Shop:
             endpoints = [e for e in workspace.project.of(Endpoint.kind) if isinstance(e, Endpoint)]
             try:
                 live = {e.name: Live(workspace, e, store, log, at) for e in endpoints}
-                yield Asker(App(live, log, **more), live, log)
+                yield Asker(App(live, log, why=WhyRoutes(workspace), **more), live, log)
             finally:
                 log.close()
                 store.close()

@@ -9,7 +9,6 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-_BLOCK = 1 << 18
 _ABANDONED_SECONDS = 60
 """A file that never became a segment is removed after this."""
 
@@ -82,16 +81,17 @@ def taken(path: Path) -> Iterator[bool]:
 
 
 def lines_of(path: Path, at_once: int) -> Iterator[list[bytes]]:
-    """The lines of a segment, so many at a time; what a crash cut short is among them."""
-    rest, held = b"", []
+    """The lines of a segment, about so many bytes at a time; what a crash cut short is among them."""
+    held: list[bytes] = []
+    size = 0
     with path.open("rb") as f:
-        while block := f.read(_BLOCK):
-            *lines, rest = (rest + block).split(b"\n")
-            held += lines
-            while len(held) >= at_once:
-                yield held[:at_once]
-                del held[:at_once]
-    yield [*held, rest] if rest else held
+        for line in f:
+            held.append(line)
+            size += len(line)
+            if size >= at_once:
+                yield held
+                held, size = [], 0
+    yield held
 
 
 def sweep_abandoned(folder: Path) -> None:

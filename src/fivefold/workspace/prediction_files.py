@@ -22,8 +22,8 @@ from fivefold.core.time import DAY, iso
 from fivefold.features.lookup import Seen
 
 ROW_GROUP = 4096
-CHUNK = 64
-"""So many lines are turned into columns at once: less than a millisecond of work."""
+CHUNK = 1 << 15
+"""So many bytes of lines are turned into columns at once: less than a millisecond of work."""
 
 NO_ENDPOINT = "_"
 """The folder of what no endpoint answered."""
