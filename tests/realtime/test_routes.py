@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from fivefold.realtime.bodies import Reply
 
 from fivefold.realtime.features_grpc import FeatureCalls
 from fivefold.realtime.oip_rpc import OipCalls
 from fivefold.realtime.predictor import predict
+from fivefold.realtime.replies import Reply
 from fivefold.realtime.routes import MOST_KNOWN, Permission, Request, Response, Route, Routes
 from fivefold.realtime.rpc import Calls
 

@@ -7,6 +7,7 @@ import binascii
 import hashlib
 import ipaddress
 import os
+import threading
 import time
 import unicodedata
 from collections.abc import Callable
@@ -59,6 +60,7 @@ class Authenticator:
         # of this process alone, so that what is remembered is of no use to somebody who reads its memory later
         self._key = os.urandom(32)
         self._remembered: dict[bytes, _Remembered] = {}
+        self._lock = threading.Lock()
         self._peers = Backoff(free=10, most=60.0, tick=tick)
         # short, so that nobody is locked out for long by somebody who fails in their name
         self._named = Backoff(free=5, most=5.0, tick=tick)
@@ -95,9 +97,10 @@ class Authenticator:
         except Unavailable as e:
             if before is None or isinstance(e, SlowDown):
                 raise
-            found = before._replace(fresh=self._tick() + FRESH_SECONDS)
+            found = before._replace(fresh=min(self._tick() + FRESH_SECONDS, before.grace))
         if found is None:
-            self._remembered.pop(digest, None)
+            with self._lock:
+                self._remembered.pop(digest, None)
             self._peers.failed(peer)
             raise Unauthenticated("these credentials are not accepted.")
         self._remember(digest, found)
@@ -162,9 +165,10 @@ class Authenticator:
         return _Remembered(principal, now + min(FRESH_SECONDS, left), now + min(GRACE_SECONDS, left), stamp)
 
     def _remember(self, digest: bytes, found: _Remembered) -> None:
-        if digest not in self._remembered and len(self._remembered) >= MOST_REMEMBERED:
-            self._remembered.pop(next(iter(self._remembered)), None)
-        self._remembered[digest] = found
+        with self._lock:
+            if digest not in self._remembered and len(self._remembered) >= MOST_REMEMBERED:
+                self._remembered.pop(next(iter(self._remembered)))
+            self._remembered[digest] = found
 
     def _hold_up(self, seconds: float) -> None:
         if seconds > 0:

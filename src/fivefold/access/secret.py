@@ -59,7 +59,8 @@ def accepted_password(given: str, name: str) -> str:
     """A password that is long enough. Raises Invalid, without showing it."""
     if len(given) < LEAST_PASSWORD or len(given.encode(errors="replace")) > MOST_PASSWORD:
         raise Invalid(
-            f"the password has {len(given)} characters (accepted: {LEAST_PASSWORD} characters to {MOST_PASSWORD} bytes)."
+            f"the password has {len(given)} characters "
+            f"(accepted: {LEAST_PASSWORD} characters to {MOST_PASSWORD} bytes)."
         )
     if given.casefold() == name.casefold() or len(set(given)) < 4:
         raise Invalid("the password is the name of its user, or nearly one character alone.")

@@ -33,8 +33,8 @@ class Catalog:
     """What one project remembers: its definitions, what was tracked, and the journal of its durable steps.
 
     Definitions: `definitions`, `snapshots`. Tracking: `runs`, `search`, `versions`, `aliases`, `lineage`, `audit`.
-    Work: `journal`, `leases`. Identity: `users`, `tokens`, `grants`. Every method is one short transaction; safe to share between threads, not to inherit by
-    fork.
+    Work: `journal`, `leases`. Identity: `users`, `tokens`, `grants`. Every method is one short transaction; safe
+    to share between threads, not to inherit by fork.
     """
 
     project: str

@@ -24,7 +24,10 @@ class Access(msgspec.Struct, frozen=True):
 
 
 class Grants:
-    """Roles and groups of a project. `who` is `user:ann`, `token:ci`, `group:team`, or a name that only one of them has."""
+    """Roles and groups of a project.
+
+    `who` is `user:ann`, `token:ci`, `group:team`, or a name that only one of them has.
+    """
 
     def __init__(self, database: Database) -> None:
         self._db = database
@@ -99,7 +102,7 @@ class Grants:
         return tuple(made)
 
     def anybody(self) -> bool:
-        """Whether there is, or ever was, a user or a token: a project that once was closed is not opened by a revocation."""
+        """Whether there is or ever was a user or a token: what once was closed is not opened by a revocation."""
         with self._db.read() as conn:
             return any(
                 conn.execute(sa.select(sa.literal(1)).where(t.c.project == self._db.project).limit(1)).first()
@@ -126,7 +129,7 @@ class Grants:
             # one that only has a role left can still lose it
             left = [w.partition(":")[2] for w in self._all(conn) if w.startswith("group:")]
             return sorted({*self._groups(conn), *left})
-        return list(conn.execute(_names(users if kind == "user" else tokens, self._db.project)).scalars())
+        return list(conn.execute(_names(users if kind == "user" else tokens, self._db.project)).scalars().all())
 
     def _groups(self, conn: sa.Connection) -> dict[str, tuple[str, ...]]:
         found: dict[str, list[str]] = {}
@@ -168,5 +171,5 @@ def principal(conn: sa.Connection, project: str, kind: str, name: str) -> Princi
     return Principal(name, kind, max(roles, key=len, default=frozenset()), groups)
 
 
-def _names(table: sa.Table, project: str) -> sa.Select[tuple[str]]:
+def _names(table: sa.Table, project: str) -> sa.Select[str]:
     return sa.select(table.c.name).where(table.c.project == project).distinct().order_by(table.c.name)

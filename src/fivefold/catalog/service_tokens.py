@@ -1,4 +1,4 @@
-"""Tokens of services: the digests of their secrets, found by a public id; how long they hold, and when they were used."""
+"""Tokens of services: digests of their secrets, found by a public id; until when they hold; when they were used."""
 
 from __future__ import annotations
 

@@ -11,6 +11,12 @@ from fivefold.core.errors import Invalid, NotFound, did_you_mean
 from fivefold.core.time import duration
 
 
+class Auth(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Who is let in: with `required`, nobody without credentials, on this machine either."""
+
+    required: bool = False
+
+
 class Environment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where an environment keeps things. Relative paths are below the project's folder.
 
@@ -19,7 +25,8 @@ class Environment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     logs. `streams` and `tables` put another URL in the place of one stream's or table's. `options` are given to the
     stores of a scheme, for instance `{"s3": {"endpoint": …}}`. Dead letters of streams are kept for `dead_letters`
     after they came; for ever, where it is empty. `lookups_logged` is the share (0 to 1) of requests to the feature
-    service that are logged, for `fivefold skew`.
+    service that are logged, for `fivefold skew`. A server answers to the Host names of `hosts` beside its own address
+    and this machine's (`*`: to any), and to the web pages of `origins` (`https://app.example.com`).
     """
 
     name: str = "dev"
@@ -32,6 +39,9 @@ class Environment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     threads: int = 2
     dead_letters: str = "30d"
     lookups_logged: float = 0.0
+    auth: Auth = Auth()
+    hosts: tuple[str, ...] = ()
+    origins: tuple[str, ...] = ()
     tables: Mapping[str, str] = {}
     streams: Mapping[str, str] = {}
     options: Mapping[str, Mapping[str, str]] = {}
@@ -83,6 +93,7 @@ def environment(given: Settings, name: str, secrets: Mapping[str, str], where: s
         raise Invalid(f"{where}: environment {name!r}: {e}.") from None
     if not 0 <= env.lookups_logged <= 1:
         raise Invalid(f"{where}: environment {name!r}: lookups_logged={env.lookups_logged} (accepted: 0 to 1).")
+    _check_origins(env, where)
     if env.dead_letters:
         duration(env.dead_letters, f"{where}: environment {name!r}, dead_letters")
     # environments share nothing: each but dev has a folder of its own unless told otherwise
@@ -95,6 +106,16 @@ def environment(given: Settings, name: str, secrets: Mapping[str, str], where: s
         online=env.online or f"lmdb:{state}/online",
         stream=env.stream or f"log:{state}/streams",
     )
+
+
+def _check_origins(env: Environment, where: str) -> None:
+    for origin in env.origins:
+        scheme, there, host = origin.partition("://")
+        if scheme not in ("http", "https") or not there or not host or set(host) & set("/?#*@ "):
+            raise Invalid(
+                f"{where}: environment {env.name!r}: origins: {origin!r} (accepted: https://HOST or https://HOST:PORT).",
+                hint="Name each one, without a path and without *.",
+            )
 
 
 def _revealed(value: Any, secrets: Mapping[str, str]) -> Any:

@@ -11,9 +11,11 @@ from urllib.parse import unquote
 
 import msgspec
 
+from fivefold.access.authenticate import Credentials
 from fivefold.core.errors import FivefoldError
 from fivefold.features.fields import shown
 from fivefold.realtime import http1
+from fivefold.realtime.door import OPEN, Door
 from fivefold.realtime.endpoint import Live
 from fivefold.realtime.features_http import FeatureRoutes
 from fivefold.realtime.health_http import HealthRoutes
@@ -24,12 +26,8 @@ from fivefold.realtime.prediction_log import PredictionLog
 from fivefold.realtime.predictor import Predict, predict
 from fivefold.realtime.replies import Reply, refusal
 from fivefold.realtime.routes import Request, Response, Routes
+from fivefold.realtime.sites import LOOPBACK, Sites
 from fivefold.realtime.tfserving_http import TfServingRoutes
-
-LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
-
-_MOST_HOSTS = 100
-"""Host headers that are remembered as ours, ports and all."""
 
 _encode = msgspec.json.Encoder().encode
 _TEXTS = ("/v2", "/v1/")
@@ -38,7 +36,9 @@ _MLFLOW_CODES = {400: "BAD_REQUEST", 404: "RESOURCE_DOES_NOT_EXIST", 503: "TEMPO
 
 
 class App:
-    """The application over live endpoints; `hosts` are the Host names it answers to.
+    """The application over live endpoints.
+
+    `hosts` are the Host names it answers to, `origins` the web pages; `door` says who may do what.
 
     `predict` answers a batch for an endpoint, whatever format it came in.
     """
@@ -49,11 +49,12 @@ class App:
         log: PredictionLog,
         *,
         hosts: tuple[str, ...] = LOOPBACK,
+        origins: tuple[str, ...] = (),
+        door: Door = OPEN,
         features: FeatureRoutes | None = None,
         predict: Predict = predict,
     ) -> None:
-        self._hosts = hosts
-        self._known_hosts: set[str] = set()
+        self._sites, self._door = Sites(hosts, origins), door
         health = HealthRoutes(endpoints, log, lambda: self.draining)
         self.routes = Routes(
             [
@@ -86,34 +87,29 @@ class App:
     async def _answer(self, asked: http1.Request) -> Response:
         path = unquote(asked.path) if "%" in asked.path else asked.path
         try:
-            return await self._respond(asked, path)
+            found = await self._respond(asked, path)
         except Reply as e:
-            return _told(path, e)
+            found = _told(path, e)
         except FivefoldError as e:
-            return _told(path, refusal(e))
+            found = _told(path, refusal(e))
         except Exception:  # the edge of the process: one request may fail, the others go on
-            return _told(path, _fault())
+            found = _told(path, _fault())
+        return self._sites.shared(found, asked.headers) if self._sites.origins else found
 
     async def _respond(self, asked: http1.Request, path: str) -> Response:
         headers = asked.headers
-        host = headers.get(b"host", b"").decode("latin-1")
-        # a page of another site could reach a local server under a name of its own (DNS rebinding)
-        if host not in self._known_hosts:
-            self._require_host(host)
-        origin = headers.get(b"origin")
-        if origin and _hostname(origin.decode("latin-1").partition("://")[2]) not in self._hosts:
-            raise Reply(403, f"this server does not answer to pages of {shown(origin.decode('latin-1'))}.")
-        found = self.routes.find(asked.method, path)
-        if found is None:
+        self._sites.require(headers)
+        if asked.method == "OPTIONS" and (found := self._sites.preflight(headers)) is not None:
+            return found
+        matched = self.routes.find(asked.method, path)
+        if matched is None:
             raise Reply(404, f"there is nothing at {shown(path)}.", "Ask POST /predict/ENDPOINT, GET / or GET /health.")
-        route, params = found
-        return await route.handler(Request(params, asked.query, headers, asked.body, asked.peer))
-
-    def _require_host(self, host: str) -> None:
-        if _hostname(host) not in self._hosts:
-            raise Reply(421, f"this server does not answer to the host {shown(host)}.")
-        if len(self._known_hosts) < _MOST_HOSTS:
-            self._known_hosts.add(host)
+        route, params = matched
+        given = Credentials(headers.get(b"authorization", b""), asked.certificate, asked.peer)
+        principal = self._door.known(route.permission, given)
+        if principal is None:
+            principal = await self._door.admit(route.permission, given)
+        return await route.handler(Request(params, asked.query, headers, asked.body, asked.peer, principal))
 
 
 @types.coroutine
@@ -146,7 +142,3 @@ def _told(path: str, reply: Reply) -> Response:
     elif path.startswith(_MLFLOW):
         body = {"error_code": _MLFLOW_CODES.get(reply.status, "INTERNAL_ERROR"), "message": text}
     return Response(reply.status, _encode(body), headers=reply.headers)
-
-
-def _hostname(host: str) -> str:
-    return host[: host.index("]") + 1] if host.startswith("[") and "]" in host else host.split(":")[0].lower()

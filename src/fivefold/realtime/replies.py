@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 from fivefold.core.errors import Conflict, FivefoldError, Invalid, NotFound, Unavailable, Unsupported
+from fivefold.core.identity import Forbidden, SlowDown, Unauthenticated
 from fivefold.realtime.http1 import JSON
 from fivefold.realtime.protocols.bounds import Expired, TooLarge
 
-_STATUS = {TooLarge: 413, Expired: 504, Invalid: 400, NotFound: 404, Conflict: 409, Unavailable: 503, Unsupported: 501}
+_STATUS = {
+    TooLarge: 413,
+    Expired: 504,
+    SlowDown: 429,
+    Unauthenticated: 401,
+    Forbidden: 403,
+    Invalid: 400,
+    NotFound: 404,
+    Conflict: 409,
+    Unavailable: 503,
+    Unsupported: 501,
+}
+_CHALLENGES = (
+    (b"www-authenticate", b'Bearer realm="fivefold"'),
+    (b"www-authenticate", b'Basic realm="fivefold", charset="UTF-8"'),
+)
 
 
 class Reply(Exception):
@@ -24,7 +41,9 @@ class Reply(Exception):
 def refusal(error: FivefoldError) -> Reply:
     """An error of ours as an answer: its class says what the client can do about it."""
     status = next((s for kind, s in _STATUS.items() if isinstance(error, kind)), 500)
-    return Reply(status, error.message, error.hint)
+    if isinstance(error, SlowDown):
+        return Reply(status, error.message, error.hint, ((b"retry-after", b"%d" % math.ceil(error.seconds)),))
+    return Reply(status, error.message, error.hint, _CHALLENGES if isinstance(error, Unauthenticated) else ())
 
 
 def require_json(headers: Mapping[bytes, bytes], *others: bytes) -> None:

@@ -3,38 +3,42 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from fivefold.core.errors import Invalid, NotFound, Unavailable, missing_extra
+from fivefold.access.authenticate import Authenticator
+from fivefold.core.errors import FivefoldError, NotFound, Unavailable, missing_extra
 from fivefold.core.features import FeatureView
 from fivefold.core.sources import Stream
 from fivefold.core.uses import Endpoint
 from fivefold.ports.streams import Broker
 from fivefold.realtime.connection import Front, Limits
+from fivefold.realtime.door import Door
 from fivefold.realtime.endpoint import POLL_SECONDS, Live
+from fivefold.realtime.exposure import host_names, must_authenticate
 from fivefold.realtime.features import FeatureService
 from fivefold.realtime.features_http import FeatureRoutes
-from fivefold.realtime.http import LOOPBACK, App
+from fivefold.realtime.http import App
 from fivefold.realtime.listener import Listener
 from fivefold.realtime.prediction_log import PredictionLog
 from fivefold.realtime.predictor import predict
 from fivefold.realtime.protocols.bounds import MOST_BYTES
 from fivefold.realtime.push import Push
 from fivefold.realtime.sending import Sender
+from fivefold.realtime.tls import LOOK_SECONDS, Certificates
 from fivefold.workspace import Workspace
 from fivefold.workspace.predictions import LOOKUPS
 
 if TYPE_CHECKING:
-    from fivefold.realtime.rpc import RpcServer
+    from fivefold.realtime.rpc import Call, RpcServer
 
 DRAIN_SECONDS = 10
 BACKLOG = 1024
@@ -56,7 +60,9 @@ def serve(
     names: list[str] | None = None,
     at: int | None = None,
     grpc_port: int | None = None,
-    started: Callable[[str, dict[str, Live]], None] | None = None,
+    tls: Certificates | None = None,
+    insecure_http: bool = False,
+    started: Callable[[str, dict[str, Live], bool], None] | None = None,
     started_grpc: Callable[[str], None] | None = None,
 ) -> None:
     """Serve endpoints (all, or the named ones) until SIGTERM or SIGINT; requests under way are finished first.
@@ -64,10 +70,17 @@ def serve(
     `at` (microseconds UTC) is the moment that is answered for, for data of the past; now, when left out. With
     `grpc_port` inference and features answer gRPC too. Events for a stream are appended to its broker.
 
-    Raises Invalid for an address that is not of this machine alone (there is no authentication yet), NotFound for an
-    unknown endpoint, Unavailable when the port is taken.
+    Credentials are asked for where the environment says so, where other machines can reach the address, and as soon as
+    the project has a user or a token; `started` is told whether they are, with the URL and the endpoints.
+
+    Raises Invalid for an address that others can reach without a user or a token, or without `tls` unless
+    `insecure_http`; NotFound for an unknown endpoint, Unavailable when the port is taken.
     """
-    require_loopback(host)
+    env, anybody = workspace.env, workspace.catalog.grants.anybody
+    closed = must_authenticate(
+        host, required=env.auth.required, anybody=anybody(), encrypted=tls is not None, insecure=insecure_http
+    )
+    hosts = host_names(host, env.hosts)
     for name in names or []:
         workspace.project.get(Endpoint.kind, name)
     chosen = [
@@ -79,19 +92,26 @@ def serve(
         store, log, over = workspace.online(), PredictionLog(workspace.state), threading.Event()
         lookups = PredictionLog(workspace.state, kind=LOOKUPS) if workspace.env.lookups_logged else None
         brokers: list[Broker] = []
+        door = Door(Authenticator(workspace.catalog), closed=closed)
         try:
             endpoints = {e.name: Live(workspace, e, store, log, at) for e in chosen}
             features = FeatureService(workspace, store, at, lookups)
             push = Push(workspace.project, partial(_Log, workspace, brokers))
-            hosts = (*LOOPBACK, f"[{host}]" if ":" in host else host)
-            app = App(endpoints, log, hosts=hosts, features=FeatureRoutes(features, push))
-            watcher = threading.Thread(target=_watch, args=(endpoints, over), name="champions", daemon=True)
+            routes = FeatureRoutes(features, push)
+            app = App(endpoints, log, hosts=hosts, origins=env.origins, door=door, features=routes)
+            watched = (endpoints, partial(door.close_if, anybody), over)
+            watcher = threading.Thread(target=_watch, args=watched, name="champions", daemon=True)
             watcher.start()
-            rpcs = None if grpc_port is None else _grpc(endpoints, app, features, push, host, grpc_port)
-            server = _Server(app, lambda at: started(at, endpoints) if started else None, rpcs, started_grpc)
+            rpcs = None
+            if grpc_port is not None:
+                rpcs = _grpc(endpoints, app, features, push, door, (host, grpc_port), tls)
+            server = _Server(
+                app, tls, lambda at: started(at, endpoints, closed) if started else None, rpcs, started_grpc
+            )
             _loop().run(server.run(listening))
         finally:
             over.set()
+            door.end()
             log.close()
             if lookups is not None:
                 lookups.close()
@@ -125,7 +145,13 @@ class _Log:
 
 
 def _grpc(
-    endpoints: Mapping[str, Live], app: App, features: FeatureService, push: Push, host: str, port: int
+    endpoints: Mapping[str, Live],
+    app: App,
+    features: FeatureService,
+    push: Push,
+    door: Door,
+    address: tuple[str, int],
+    tls: Certificates | None,
 ) -> RpcServer:
     try:
         from fivefold.realtime.features_grpc import FeatureCalls
@@ -134,20 +160,8 @@ def _grpc(
     except ImportError:
         raise missing_extra("grpcio", "grpc", "serving gRPC") from None
     inference = OipCalls(endpoints, predict, lambda: app.draining)
-    return RpcServer(Calls([*inference.calls, *FeatureCalls(features, push).calls]), host, port)
-
-
-def require_loopback(host: str) -> None:
-    """Raise Invalid for an address that other machines can reach: nobody is authenticated yet."""
-    try:
-        local = host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        local = False
-    if not local:
-        raise Invalid(
-            f"refusing to serve on {host!r} without authentication: other machines could reach it.",
-            hint="Serve on 127.0.0.1, with a proxy that authenticates in front.",
-        )
+    calls: list[Call] = [*inference.calls, *FeatureCalls(features, push).calls]
+    return RpcServer(Calls(calls, door), *address, tls.credentials() if tls else None)
 
 
 @contextmanager
@@ -166,10 +180,12 @@ def _bound(host: str, port: int) -> Iterator[socket.socket]:
         yield made
 
 
-def _watch(endpoints: dict[str, Live], over: threading.Event) -> None:
+def _watch(endpoints: dict[str, Live], close_door: Callable[[], None], over: threading.Event) -> None:
     while not over.wait(POLL_SECONDS):
         for live in endpoints.values():
             live.refresh()
+        with suppress(Unavailable):  # the catalog; it is asked again
+            close_door()
 
 
 class _Server:
@@ -178,11 +194,12 @@ class _Server:
     def __init__(
         self,
         app: App,
+        tls: Certificates | None,
         ready: Callable[[str], None],
         rpcs: RpcServer | None,
         ready_rpcs: Callable[[str], None] | None,
     ) -> None:
-        self._app, self._ready = app, ready
+        self._app, self._tls, self._ready = app, tls, ready
         self._rpcs, self._ready_rpcs = rpcs, ready_rpcs
         self._told = asyncio.Event()
         self._farewell = FAREWELL_SECONDS
@@ -200,10 +217,11 @@ class _Server:
                 self._ready_rpcs(address)
         front = Front(self._app, self._app.refused, loop, Limits(body_bytes=MOST_BYTES))
         listening.listen(BACKLOG)
-        listener = Listener(listening, front)
+        listener = Listener(listening, front, self._tls.context if self._tls else None)
         listener.open()
+        renewing = self._tls and asyncio.ensure_future(self._renew(self._tls, listener))
         host, port = listening.getsockname()[:2]
-        self._ready(f"http://{f'[{host}]' if ':' in host else host}:{port}")
+        self._ready(f"{'https' if self._tls else 'http'}://{f'[{host}]' if ':' in host else host}:{port}")
         try:
             await self._told.wait()
             self._app.draining = front.draining = True
@@ -219,7 +237,19 @@ class _Server:
             if stopping is not None:
                 await stopping
         finally:
+            if renewing:
+                renewing.cancel()
             front.close()
+
+    async def _renew(self, tls: Certificates, listener: Listener) -> None:
+        """Take certificates that were replaced, for connections that come from then on."""
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            try:
+                if tls.look():
+                    listener.renew(tls.context)
+            except FivefoldError as e:
+                print(f"warning: the certificates there were are kept: {e}", file=sys.stderr)
 
     async def _until(self, seconds: float, over: Callable[[], bool]) -> None:
         """Wait until something is so, so many seconds at most, or until it is told to stop at once."""
