@@ -63,7 +63,8 @@ class Grants:
         with self._db.write("identity") as conn:
             found = self._resolve(conn, who, KINDS[:2])
             values = {"project": self._db.project, "group": group, "who": found}
-            if conn.execute(self._db.insert(members).values(values).on_conflict_do_nothing()).rowcount:
+            if found not in self._groups(conn).get(group, ()):
+                conn.execute(sa.insert(members), values)
                 self._record(conn, actor, "join", f"group:{group}", None, found)
         return found
 
