@@ -69,9 +69,9 @@ class Users:
         """Who a user is, and the hash of the password; None for one that is not there or is disabled."""
         with self._db.read() as conn:
             row = self._row(conn, name)
-            if row is None or row.disabled_at is not None:
-                return None
-            return principal(conn, self._db.project, "user", name), row.password
+            # read in any case: how long an answer takes must not say who there is
+            found = principal(conn, self._db.project, "user", name)
+        return None if row is None or row.disabled_at is not None else (found, row.password)
 
     @property
     def _mine(self) -> sa.ColumnElement[bool]:
