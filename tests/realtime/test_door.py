@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 
 from fivefold.access import secret
-from fivefold.access.authenticate import Authenticator, Credentials
+from fivefold.access.authenticate import FRESH_SECONDS, Authenticator, Credentials
 from fivefold.core.config import environment, settings
 from fivefold.core.errors import FivefoldError, Invalid
 from fivefold.core.identity import LOCAL, NOBODY, Forbidden, Principal, Role, SlowDown, Unauthenticated
@@ -203,6 +204,38 @@ def test_a_flood_of_passwords_is_refused_and_does_not_hold_up_tokens(keys: Keys,
 
     outcomes = {type(o) for o in asyncio.run(asked())}
     assert outcomes == {SlowDown, Unauthenticated}
+
+
+def test_a_catalog_that_hangs_stops_nobody_who_was_known(keys: Keys, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fivefold.realtime.door.PATIENCE_SECONDS", 0.05)
+    seconds = [0.0]
+    door = Door(Authenticator(keys.catalog, tick=lambda: seconds[0]))
+    known, new = (Credentials(keys.tokens[r].encode(), "", "10.0.0.1") for r in (Role.VIEWER, Role.ADMIN))
+    assert asyncio.run(door.admit(Permission.READ, known)).name == "viewer"
+    over, whole = threading.Event(), keys.catalog.tokens.find
+    monkeypatch.setattr(keys.catalog.tokens, "find", lambda id: over.wait(20) and whole(id))
+    for wait in (lambda: asyncio.run(door.admit(Permission.READ, known)), lambda: door.admit_waiting(Permission.READ, known)):
+        seconds[0] += FRESH_SECONDS
+        assert door.known(Permission.READ, known) is None
+        assert wait().name == "viewer"
+        assert door.known(Permission.READ, known) is not None, "the next ones do not wait"
+    with pytest.raises(TimeoutError):
+        asyncio.run(asyncio.wait_for(door.admit(Permission.READ, new), 0.2))
+    over.set()
+    assert door.admit_waiting(Permission.READ, new).name == "admin"
+    door.end()
+
+
+def test_a_use_is_written_down_and_nobody_waits_for_it(keys: Keys, monkeypatch: pytest.MonkeyPatch) -> None:
+    began, over, whole = threading.Event(), threading.Event(), keys.catalog.tokens.used
+    monkeypatch.setattr(keys.catalog.tokens, "used", lambda *more: began.set() or (over.wait(20) and whole(*more)))
+    assert keys.door.admit_waiting(Permission.READ, Credentials(keys.tokens[Role.VIEWER].encode(), "", "")).name == "viewer"
+    assert began.wait(10)
+    over.set()
+    until = time.monotonic() + 10
+    while not any(t.used_at for t in keys.catalog.tokens.all()):
+        assert time.monotonic() < until
+        time.sleep(0.01)
 
 
 @pytest.mark.parametrize(("host", "required", "anybody", "encrypted", "insecure", "expected"), [

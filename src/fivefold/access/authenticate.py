@@ -11,11 +11,13 @@ import threading
 import time
 import unicodedata
 from collections.abc import Callable
+from contextlib import suppress
 from typing import NamedTuple
 
 from fivefold.access.backoff import Backoff
 from fivefold.access.secret import MOST_PASSWORD, parsed_token, password_holds, token_digest, token_holds
 from fivefold.catalog import Catalog
+from fivefold.catalog.service_tokens import Held
 from fivefold.core.errors import Unavailable
 from fivefold.core.identity import Principal, SlowDown, Unauthenticated
 
@@ -60,6 +62,7 @@ class Authenticator:
         # of this process alone, so that what is remembered is of no use to somebody who reads its memory later
         self._key = os.urandom(32)
         self._remembered: dict[bytes, _Remembered] = {}
+        self._uses: dict[str, Held] = {}
         self._lock = threading.Lock()
         self._peers = Backoff(free=10, most=60.0, tick=tick)
         # short, so that nobody is locked out for long by somebody who fails in their name
@@ -78,26 +81,30 @@ class Authenticator:
         found = self._remembered.get(digest)
         return found.principal if found is not None and self._tick() < found.fresh else None
 
+    def is_known(self, digest: bytes) -> bool:
+        """Whether credentials were found good within the grace."""
+        found = self._remembered.get(digest)
+        return found is not None and self._tick() < found.grace
+
     def is_slow(self, given: Credentials, digest: bytes) -> bool:
         """Whether it takes a password to be hashed."""
-        return given.authorization[:6].lower() == b"basic " and digest not in self._remembered
+        return given.authorization[:6].lower() == b"basic " and not self.is_known(digest)
 
     def verify(self, given: Credentials, digest: bytes) -> Principal:
         """Look credentials up; it may take a moment. Raises Unauthenticated, SlowDown after too many wrong ones, and
         Unavailable when the catalog does not answer and they were not known before."""
-        before = self._remembered.get(digest)
-        if before is not None and self._tick() >= before.grace:
-            before = None
+        before = self._remembered.get(digest) if self.is_known(digest) else None
         peer = _network(given.peer)
         if before is None:
             # behind one address there may be many: who is known is not slowed by others
             self._hold_up(self._peers.wait(peer))
         try:
             found = self._found(given, before)
-        except Unavailable as e:
-            if before is None or isinstance(e, SlowDown):
+        except Unavailable:
+            prolonged = None if before is None else self.prolong(digest)
+            if prolonged is None:
                 raise
-            found = before._replace(fresh=min(self._tick() + FRESH_SECONDS, before.grace))
+            return prolonged
         if found is None:
             with self._lock:
                 self._remembered.pop(digest, None)
@@ -105,6 +112,22 @@ class Authenticator:
             raise Unauthenticated("these credentials are not accepted.")
         self._remember(digest, found)
         return found.principal
+
+    def prolong(self, digest: bytes) -> Principal | None:
+        """Take credentials that were found good within the grace for good again, since the catalog does not answer."""
+        now = self._tick()
+        with self._lock:
+            found = self._remembered.get(digest)
+            if found is None or now >= found.grace:
+                return None
+            self._remembered[digest] = found._replace(fresh=min(now + FRESH_SECONDS, found.grace))
+        return found.principal
+
+    def write_uses(self) -> None:
+        """Write down which tokens were used; what cannot be written is left out."""
+        while self._uses:
+            with suppress(KeyError, Unavailable):
+                self._tokens.used(*self._uses.popitem())
 
     def _found(self, given: Credentials, before: _Remembered | None) -> _Remembered | None:
         if not given.authorization:
@@ -127,7 +150,8 @@ class Authenticator:
         held = self._tokens.find(id)
         if not token_holds(secret, _NO_DIGEST if held is None else held.digest) or held is None:
             return None
-        self._tokens.used(id, held)
+        # written later and elsewhere: a writer may have to wait, and nobody is to wait for that
+        self._uses[id] = held
         left = GRACE_SECONDS if held.expires_at is None else max(0.0, (held.expires_at - self._clock()) / 1e6)
         return self._good(held.principal, held.digest, left)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 
 from fivefold.access.authenticate import Authenticator, Credentials
 from fivefold.core.identity import Principal, SlowDown
@@ -20,6 +21,7 @@ class CheckQueue:
         # hashing is meant to be slow: a flood of passwords must not hold up tokens
         self._slow = ThreadPoolExecutor(1, "passwords")
         self._quick = ThreadPoolExecutor(2, "tokens")
+        self._later = ThreadPoolExecutor(1, "uses of tokens")
         self._pending: dict[bytes, Future[Principal]] = {}
         self._waiting = {self._slow: 0, self._quick: 0}
         self._lock = threading.Lock()
@@ -31,7 +33,8 @@ class CheckQueue:
             found = self._pending.get(digest)
             if found is not None:
                 return found
-            if self._waiting[lane] >= MOST_WAITING:
+            # a flood must not keep a revocation from being seen: who is known is always looked up
+            if self._waiting[lane] >= MOST_WAITING and not self._authenticator.is_known(digest):
                 raise SlowDown("too many credentials are being checked.", 1.0, hint="Try again in 1 s.")
             self._waiting[lane] += 1
             made = self._pending[digest] = lane.submit(self._authenticator.verify, given, digest)
@@ -40,10 +43,13 @@ class CheckQueue:
 
     def close(self) -> None:
         """Start no more checks."""
-        self._slow.shutdown(wait=False, cancel_futures=True)
-        self._quick.shutdown(wait=False, cancel_futures=True)
+        for lane in (self._slow, self._quick, self._later):
+            lane.shutdown(wait=False, cancel_futures=True)
 
     def _done(self, lane: ThreadPoolExecutor, digest: bytes) -> None:
         with self._lock:
             self._waiting[lane] -= 1
             self._pending.pop(digest, None)
+        if lane is self._quick:
+            with suppress(RuntimeError):  # it was closed meanwhile
+                self._later.submit(self._authenticator.write_uses)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from concurrent.futures import Future
 
 from fivefold.access.authenticate import Authenticator, Credentials
 from fivefold.access.queue import CheckQueue
@@ -12,6 +13,9 @@ from fivefold.realtime.routes import Permission
 
 ROLES = {Permission.READ: Role.VIEWER, Permission.PREDICT: Role.VIEWER, Permission.OPERATE: Role.OPERATOR}
 """The role that a permission takes; what is not here and not public takes a role that nobody has."""
+
+PATIENCE_SECONDS = 1.0
+"""How long somebody who was known a moment ago waits for the catalog, before it counts as one that does not answer."""
 
 
 class Door:
@@ -45,10 +49,17 @@ class Door:
     async def admit(self, permission: Permission, given: Credentials) -> Principal:
         """Who is asking, looked up. Raises what `known` does, SlowDown, and Unavailable without a catalog."""
         assert self._authenticator is not None
-        assert self._queue is not None
-        checked = self._queue.check(given, self._authenticator.digest(given))
-        # others may wait for the same check: whoever leaves does not end it
-        return _allowed(await asyncio.shield(asyncio.wrap_future(checked)), permission)
+        digest = self._authenticator.digest(given)
+        try:
+            # others may wait for the same check: whoever leaves does not end it
+            waiting = asyncio.shield(asyncio.wrap_future(self._check(given, digest)))
+            found = await asyncio.wait_for(waiting, self._patience(digest))
+        except TimeoutError:
+            prolonged = self._authenticator.prolong(digest)
+            if prolonged is None:
+                raise
+            found = prolonged
+        return _allowed(found, permission)
 
     def admit_waiting(self, permission: Permission, given: Credentials) -> Principal:
         """The same for a thread, which waits."""
@@ -56,8 +67,23 @@ class Door:
         if known is not None:
             return known
         assert self._authenticator is not None
+        digest = self._authenticator.digest(given)
+        try:
+            found = self._check(given, digest).result(self._patience(digest))
+        except TimeoutError:
+            prolonged = self._authenticator.prolong(digest)
+            if prolonged is None:
+                raise
+            found = prolonged
+        return _allowed(found, permission)
+
+    def _check(self, given: Credentials, digest: bytes) -> Future[Principal]:
         assert self._queue is not None
-        return _allowed(self._queue.check(given, self._authenticator.digest(given)).result(), permission)
+        return self._queue.check(given, digest)
+
+    def _patience(self, digest: bytes) -> float | None:
+        assert self._authenticator is not None
+        return PATIENCE_SECONDS if self._authenticator.is_known(digest) else None
 
     def close_if(self, anybody: Callable[[], bool]) -> None:
         """Ask for credentials from now on, if there is somebody who could have some."""
