@@ -14,6 +14,7 @@ from fivefold.catalog.lineage import Thing
 from fivefold.catalog.runs import Metric
 from fivefold.catalog.tables import metadata
 from fivefold.core.errors import Invalid, Unavailable
+from fivefold.core.identity import Role
 
 
 @pytest.mark.parametrize("url", ["mysql://u:secret@h/d", "sqlite://", "sqlite:///:memory:", "nonsense:secret", ""])
@@ -104,6 +105,10 @@ def _fill(catalog: Catalog) -> None:
     catalog.journal.begin("w", "train")
     catalog.journal.claim("w", "fit", "me", 1_000)
     catalog.leases.acquire("stream:a", "me", 1_000)
+    catalog.users.add("ann", "hash", actor="ada")
+    catalog.tokens.add("t", "ci", "digest", actor="ada")
+    catalog.grants.join("team", "ann", actor="ada")
+    catalog.grants.grant("group:team", Role.EDITOR, actor="ada")
 
 
 def _seen(catalog: Catalog) -> list[object]:
@@ -111,5 +116,6 @@ def _seen(catalog: Catalog) -> list[object]:
             catalog.search.runs(), catalog.search.history("r", "auc"), catalog.versions.list(),
             catalog.versions.models(), catalog.aliases.all(), catalog.aliases.history("late"),
             catalog.lineage.upstream(Thing("version", "late/1")), catalog.journal.works(), catalog.journal.steps("w"),
-            catalog.leases.held(""),
+            catalog.leases.held(""), catalog.users.all(), catalog.tokens.all(), catalog.tokens.find("t"),
+            catalog.users.find("ann"), catalog.grants.access(), catalog.grants.groups(), catalog.grants.all(),
             [(e.actor, e.action, e.subject) for e in catalog.audit.log()]]

@@ -67,6 +67,7 @@ from fivefold.catalog.journal import Claim
 from fivefold.catalog.lineage import Thing
 from fivefold.catalog.runs import Metric
 from fivefold.catalog.tables import metadata
+from fivefold.core.identity import Role
 url = sys.argv[1]
 
 def work(c):
@@ -87,6 +88,12 @@ def work(c):
         c.journal.finish("w", "fit", claim.fence, {"version": 1})
     c.journal.end("w")
     c.leases.acquire("stream:a", "me", 10**12)
+    if not c.users.all():
+        c.users.add("ann", "hash", actor="ada")
+    if not c.tokens.all():
+        c.tokens.add("t", "ci", "digest", actor="ada")
+    c.grants.join("team", "ann", actor="ada")
+    c.grants.grant("group:team", Role.EDITOR, actor="ada")
 
 def child(project, last):
     seen = 0

@@ -159,7 +159,7 @@ class Server:
             self.said += line
             if found := re.search(r"serving gRPC on (\S+)", line):
                 self.grpc = found.group(1)
-            if found := re.search(r"serving on http://127\.0\.0\.1:(\d+)", line):
+            if found := re.search(r"serving on https?://\S+:(\d+)", line):
                 self.port = int(found.group(1))
                 return
         raise AssertionError(f"it did not listen: {self.said} {self.process.communicate()[1]}")

@@ -14,13 +14,16 @@ from fivefold.catalog.audit import Audit
 from fivefold.catalog.bounds import name
 from fivefold.catalog.database import Database, connect, now
 from fivefold.catalog.definitions import Definitions
+from fivefold.catalog.grants import Grants
 from fivefold.catalog.journal import Journal
 from fivefold.catalog.leases import Leases
 from fivefold.catalog.lineage import Lineage
 from fivefold.catalog.migrate import migrate
 from fivefold.catalog.run_search import RunSearch
 from fivefold.catalog.runs import Runs
+from fivefold.catalog.service_tokens import Tokens
 from fivefold.catalog.snapshots import Snapshots
+from fivefold.catalog.users import Users
 from fivefold.catalog.versions import Versions
 from fivefold.core.errors import Unavailable
 
@@ -30,8 +33,8 @@ class Catalog:
     """What one project remembers: its definitions, what was tracked, and the journal of its durable steps.
 
     Definitions: `definitions`, `snapshots`. Tracking: `runs`, `search`, `versions`, `aliases`, `lineage`, `audit`.
-    Work: `journal`, `leases`. Every method is one short transaction; safe to share between threads, not to inherit by
-    fork.
+    Work: `journal`, `leases`. Identity: `users`, `tokens`, `grants`. Every method is one short transaction; safe
+    to share between threads, not to inherit by fork.
     """
 
     project: str
@@ -45,6 +48,9 @@ class Catalog:
     audit: Audit
     journal: Journal
     leases: Leases
+    users: Users
+    tokens: Tokens
+    grants: Grants
     database: Database
 
     def close(self) -> None:
@@ -86,6 +92,9 @@ def open_catalog(url: str, project: str, *, clock: Callable[[], int] = now) -> C
         Audit(database),
         Journal(database),
         Leases(database),
+        Users(database),
+        Tokens(database),
+        Grants(database),
         database,
     )
 

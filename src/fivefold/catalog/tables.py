@@ -253,3 +253,45 @@ leases = Table(
     _whole("fence"),
     _whole("until"),
 )
+
+users = Table(
+    "ff_users",
+    metadata,
+    _text("project", key=True),
+    _text("name", key=True),
+    _text("password", optional=True),
+    _whole("created_at"),
+    _whole("disabled_at", optional=True),
+)
+
+tokens = Table(
+    "ff_tokens",
+    metadata,
+    _text("project", key=True),
+    _text("id", key=True),
+    _text("name"),
+    _text("digest"),
+    _whole("created_at"),
+    _whole("expires_at", optional=True),
+    _whole("revoked_at", optional=True),
+    _whole("used_at", optional=True),
+    Index(None, "project", "name"),
+)
+
+members = Table(
+    "ff_members",
+    metadata,
+    _text("project", key=True),
+    _text("group", key=True),
+    _text("who", key=True),
+    Index(None, "project", "who"),
+)
+
+grants = Table(
+    "ff_grants",
+    metadata,
+    _text("project", key=True),
+    _text("who", key=True),
+    _text("role"),
+    _whole("at"),
+)

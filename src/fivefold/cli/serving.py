@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,6 +12,7 @@ from fivefold.cli.session import HERE, EnvOption, JsonOption, ProjectOption, emi
 
 if TYPE_CHECKING:
     from fivefold.realtime.endpoint import Live
+    from fivefold.realtime.tls import Certificates
 
 
 def add_to(app: typer.Typer) -> None:
@@ -67,27 +69,43 @@ def serve(
         str, typer.Option("--workers", metavar="N|N-M", help="Processes that answer; of N-M as many as the load needs.")
     ] = "1",
     replica: Annotated[str, typer.Option("--replica", hidden=True, help="The socket and pipe of a worker.")] = "",
+    tls_cert: Annotated[Path | None, typer.Option(help="A chain of certificates in PEM: serve with TLS.")] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="Its key, in PEM.")] = None,
+    tls_client_ca: Annotated[
+        Path | None,
+        typer.Option(help="Ask clients for a certificate of these authorities; its common name is a user's."),
+    ] = None,
+    insecure_http: Annotated[
+        bool, typer.Option("--insecure-http", help="Serve other machines without TLS: a proxy in front encrypts.")
+    ] = False,
     project: ProjectOption = HERE,
     env: EnvOption = "dev",
 ) -> None:
     """Answer `POST /predict/ENDPOINT` with the champion; a promotion is picked up while it serves. Ctrl-C ends it.
 
     Clients of the Open Inference Protocol (`/v2`, and gRPC with --grpc-port), of TensorFlow Serving (`/v1/models`) and
-    of MLflow (`/invocations`) get the same answers; docs/serving.md has a request for each. With --workers, SIGHUP
-    replaces the processes one by one, without a failed request.
+    of MLflow (`/invocations`) get the same answers; docs/serving.md has a request for each. As soon as there is a user
+    or a token, credentials are asked for; other machines are served only then, and with TLS (docs/security.md). With
+    --workers, SIGHUP replaces the processes one by one, without a failed request.
     """
     from fivefold.core.time import instant
     from fivefold.realtime.replicas import parse_workers, replica_of, supervise
-    from fivefold.realtime.server import chosen_endpoints
+    from fivefold.realtime.server import chosen_endpoints, require_safe
     from fivefold.realtime.server import serve as run
 
     moment = instant(at, "--at") if at else None
+    tls = _certificates(tls_cert, tls_key, tls_client_ca)
     least, most = parse_workers(workers)
     mine = replica_of(replica) if replica else None
+    if insecure_http and mine is None:
+        print("warning: --insecure-http: whoever listens on the way reads passwords and tokens.", file=sys.stderr)
     if mine is None and (least, most) != (1, 1):
         with workspace(project, env) as opened:
-            chosen_endpoints(opened, endpoint)  # what is wrong is said once, and not by each worker
-        supervise(sys.argv[1:], host, port, grpc_port, least, most, lambda text: print(text, flush=True))
+            # what is wrong is said once, and not by each worker
+            require_safe(opened, host, tls is not None, insecure_http)
+            chosen_endpoints(opened, endpoint)
+        scheme = "https" if tls else "http"
+        supervise(sys.argv[1:], scheme, host, port, grpc_port, least, most, lambda text: print(text, flush=True))
         return
     with workspace(project, env) as opened:
         run(
@@ -97,6 +115,8 @@ def serve(
             names=endpoint or None,
             at=moment,
             grpc_port=grpc_port,
+            tls=tls,
+            insecure_http=insecure_http,
             started=None if mine else _introduce,
             started_grpc=None if mine else lambda where: print(f"serving gRPC on {where}", flush=True),
             replica=mine,
@@ -131,10 +151,22 @@ def score(
     )
 
 
-def _introduce(url: str, endpoints: dict[str, Live]) -> None:
+def _certificates(cert: Path | None, key: Path | None, client_ca: Path | None) -> Certificates | None:
+    from fivefold.core.errors import Invalid
+    from fivefold.realtime.tls import Certificates
+
+    if cert is None and key is None and client_ca is None:
+        return None
+    if cert is None or key is None:
+        raise Invalid("--tls-cert and --tls-key are needed, both.", hint="--tls-client-ca stands beside them.")
+    return Certificates(cert, key, client_ca)
+
+
+def _introduce(url: str, endpoints: dict[str, Live], closed: bool) -> None:
     """Say where it listens, with a request that works."""
     import json
 
+    who = '-H "authorization: Bearer $TOKEN" ' if closed else ""
     for name, live in endpoints.items():
         if live.served is None:
             print(
@@ -149,6 +181,6 @@ def _introduce(url: str, endpoints: dict[str, Live]) -> None:
         example = {n: live.example.get(n, values[k]) for n, k in live.fields.items()}
         print(
             f"{name}: {live.served.version.model}@{live.served.version.number}. Try:\n"
-            f"  curl -s {url}/predict/{name} -H 'content-type: application/json' -d '{json.dumps(example)}'"
+            f"  curl -s {url}/predict/{name} {who}-H 'content-type: application/json' -d '{json.dumps(example)}'"
         )
     print(f"serving on {url} (Ctrl-C ends it)", flush=True)

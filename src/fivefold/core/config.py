@@ -11,6 +11,12 @@ from fivefold.core.errors import Invalid, NotFound, did_you_mean
 from fivefold.core.time import duration
 
 
+class Auth(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Who is let in: with `required`, nobody without credentials, on this machine either."""
+
+    required: bool = False
+
+
 class Environment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where an environment keeps things. Relative paths are below the project's folder.
 
@@ -22,7 +28,8 @@ class Environment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     (`100/s`, `600/m`, `100/s+20` with bursts of 20; empty: not at all); a caller is known by the header `request_key`,
     or by its address. `lookups_logged` is the share (0 to 1) of requests to the feature service that are logged, for
     `fivefold skew`. Logged predictions are kept for `predictions_kept` (for ever, where it is empty), and no more than
-    the newest `predictions_bytes` of them; logged look-ups too.
+    the newest `predictions_bytes` of them; logged look-ups too. A server answers to the Host names of `hosts` beside
+    its own address and this machine's (`*`: to any), and to the web pages of `origins` (`https://app.example.com`).
     """
 
     name: str = "dev"
@@ -39,6 +46,9 @@ class Environment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     request_key: str = "x-api-key"
     predictions_kept: str = "30d"
     predictions_bytes: int = 10_000_000_000
+    auth: Auth = Auth()
+    hosts: tuple[str, ...] = ()
+    origins: tuple[str, ...] = ()
     tables: Mapping[str, str] = {}
     streams: Mapping[str, str] = {}
     options: Mapping[str, Mapping[str, str]] = {}
@@ -95,6 +105,7 @@ def environment(given: Settings, name: str, secrets: Mapping[str, str], where: s
         raise Invalid(f"{where}: environment {name!r}: {e}.") from None
     if not 0 <= env.lookups_logged <= 1:
         raise Invalid(f"{where}: environment {name!r}: lookups_logged={env.lookups_logged} (accepted: 0 to 1).")
+    _check_origins(env, where)
     if env.dead_letters:
         duration(env.dead_letters, f"{where}: environment {name!r}, dead_letters")
     if env.predictions_kept:
@@ -113,6 +124,16 @@ def environment(given: Settings, name: str, secrets: Mapping[str, str], where: s
         online=env.online or f"lmdb:{state}/online",
         stream=env.stream or f"log:{state}/streams",
     )
+
+
+def _check_origins(env: Environment, where: str) -> None:
+    for origin in env.origins:
+        scheme, there, host = origin.partition("://")
+        if scheme not in ("http", "https") or not there or not host or set(host) & set("/?#*@ "):
+            raise Invalid(
+                f"{where}: environment {env.name!r}: origins: {origin!r} (accepted: https://HOST or https://HOST:PORT).",
+                hint="Name each one, without a path and without *.",
+            )
 
 
 def _revealed(value: Any, secrets: Mapping[str, str]) -> Any:

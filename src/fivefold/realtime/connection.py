@@ -19,6 +19,7 @@ from typing import Any, NamedTuple, cast
 import httptools
 
 from fivefold.realtime.http1 import CLOSE, Handler, Pending, Request, Response
+from fivefold.realtime.tls import common_name
 
 MOST_HEAD_BYTES = 64 << 10
 HEAD_SECONDS = 10.0
@@ -99,6 +100,7 @@ class Connection(asyncio.Protocol):
         "_arriving",
         "_body",
         "_body_size",
+        "_certificate",
         "_closing",
         "_doing",
         "_expects",
@@ -119,7 +121,7 @@ class Connection(asyncio.Protocol):
         self._front = front
         self._transport: asyncio.Transport | None = None
         self._parser = httptools.HttpRequestParser(self)
-        self._peer = ""
+        self._peer = self._certificate = ""
         self._doing, self._since = _HEAD, front.loop.time()
         self._head_bytes = 0
         self._url = b""
@@ -140,6 +142,7 @@ class Connection(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
         name = transport.get_extra_info("peername")
         self._peer = str(name[0]) if isinstance(name, tuple) else ""
+        self._certificate = common_name(transport.get_extra_info("peercert"))
         self._front.connections.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -239,6 +242,7 @@ class Connection(asyncio.Protocol):
             self._headers,
             body[0] if len(body) == 1 else b"".join(body),
             self._peer,
+            self._certificate,
         )
         self._body = []
         keep = self._parser.should_keep_alive()

@@ -49,7 +49,7 @@ class FeatureCalls:
             Call(SERVICE + "Push", pb.PushRequest, in_thread(self._pushed), Permission.OPERATE),
         ]
 
-    def _get(self, request: Any) -> Any:
+    def _get(self, request: Any, context: Any) -> Any:
         lookup = self._features.lookup(list(request.features), request.model or None)
         rows = _rows(request)
         found = self._features.get(lookup, rows, request.at if request.HasField("at") else None)
@@ -67,7 +67,7 @@ class FeatureCalls:
         ]
         return pb.GetResponse(as_of=found.as_of, features=columns)
 
-    def _pushed(self, request: Any) -> Any:
+    def _pushed(self, request: Any, context: Any) -> Any:
         made = self._push.push(request.stream, _rows(request))
         errors = [pb.RowError(row=i, **p.error) for i, p in enumerate(made) if p.error is not None]
         return pb.PushResponse(accepted=sum(p.accepted for p in made), errors=errors)

@@ -10,11 +10,13 @@ from urllib.parse import unquote
 
 import msgspec
 
+from fivefold.access.authenticate import Credentials
 from fivefold.core.errors import FivefoldError
 from fivefold.features.fields import shown
 from fivefold.realtime import http1
 from fivefold.realtime.batching.gate import Gate
 from fivefold.realtime.batching.waiting import Later, Waiting, resumed
+from fivefold.realtime.door import OPEN, Door
 from fivefold.realtime.endpoint import Live
 from fivefold.realtime.features_http import FeatureRoutes
 from fivefold.realtime.feedback_http import FeedbackRoutes
@@ -26,13 +28,9 @@ from fivefold.realtime.prediction_log import PredictionLog
 from fivefold.realtime.predictor import Predict, predict
 from fivefold.realtime.replies import Reply, refusal
 from fivefold.realtime.routes import Permission, Request, Response, Routes
+from fivefold.realtime.sites import LOOPBACK, Sites
 from fivefold.realtime.tfserving_http import TfServingRoutes
 from fivefold.realtime.why_http import WhyRoutes
-
-LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
-
-_MOST_HOSTS = 100
-"""Host headers that are remembered as ours, ports and all."""
 
 _encode = msgspec.json.Encoder().encode
 _TEXTS = ("/v2", "/v1/")
@@ -46,7 +44,9 @@ _MLFLOW_CODES = {
 
 
 class App:
-    """The application over live endpoints; `hosts` are the Host names it answers to.
+    """The application over live endpoints.
+
+    `hosts` are the Host names it answers to, `origins` the web pages; `door` says who may do what.
 
     `predict` answers a batch for an endpoint, whatever format it came in; `gate` refuses requests before they are
     read; `about` tells more of an endpoint for the list of them.
@@ -58,6 +58,8 @@ class App:
         log: PredictionLog,
         *,
         hosts: tuple[str, ...] = LOOPBACK,
+        origins: tuple[str, ...] = (),
+        door: Door = OPEN,
         features: FeatureRoutes | None = None,
         why: WhyRoutes | None = None,
         feedback: FeedbackRoutes | None = None,
@@ -66,8 +68,7 @@ class App:
         about: Callable[[str], Mapping[str, Any]] = lambda name: {},
     ) -> None:
         self._gate = gate
-        self._hosts = hosts
-        self._known_hosts: set[str] = set()
+        self._sites, self._door = Sites(hosts, origins), door
         health = HealthRoutes(endpoints, log, lambda: self.draining, about)
         self.routes = Routes(
             [
@@ -105,36 +106,31 @@ class App:
     async def _answer(self, asked: http1.Request) -> Response:
         path = unquote(asked.path) if "%" in asked.path else asked.path
         try:
-            return await self._respond(asked, path)
+            found = await self._respond(asked, path)
         except Reply as e:
-            return _told(path, e)
+            found = _told(path, e)
         except FivefoldError as e:
-            return _told(path, refusal(e))
+            found = _told(path, refusal(e))
         except Exception:  # the edge of the process: one request may fail, the others go on
-            return _told(path, _fault())
+            found = _told(path, _fault())
+        return self._sites.shared(found, asked.headers) if self._sites.origins else found
 
     async def _respond(self, asked: http1.Request, path: str) -> Response:
         headers = asked.headers
-        host = headers.get(b"host", b"").decode("latin-1")
-        # a page of another site could reach a local server under a name of its own (DNS rebinding)
-        if host not in self._known_hosts:
-            self._require_host(host)
-        origin = headers.get(b"origin")
-        if origin and _hostname(origin.decode("latin-1").partition("://")[2]) not in self._hosts:
-            raise Reply(403, f"this server does not answer to pages of {shown(origin.decode('latin-1'))}.")
-        found = self.routes.find(asked.method, path)
-        if found is None:
+        self._sites.require(headers)
+        if asked.method == "OPTIONS" and (found := self._sites.preflight(headers)) is not None:
+            return found
+        matched = self.routes.find(asked.method, path)
+        if matched is None:
             raise Reply(404, f"there is nothing at {shown(path)}.", "Ask POST /predict/ENDPOINT, GET / or GET /health.")
-        route, params = found
+        route, params = matched
+        given = Credentials(headers.get(b"authorization", b""), asked.certificate, asked.peer)
+        principal = self._door.known(route.permission, given)
+        if principal is None:
+            principal = await self._door.admit(route.permission, given)
         if self._gate is not None and route.permission is Permission.PREDICT:
             self._gate.require(params, headers, asked.peer)
-        return await route.handler(Request(params, asked.query, headers, asked.body, asked.peer))
-
-    def _require_host(self, host: str) -> None:
-        if _hostname(host) not in self._hosts:
-            raise Reply(421, f"this server does not answer to the host {shown(host)}.")
-        if len(self._known_hosts) < _MOST_HOSTS:
-            self._known_hosts.add(host)
+        return await route.handler(Request(params, asked.query, headers, asked.body, asked.peer, principal))
 
 
 def _fault() -> Reply:
@@ -153,7 +149,3 @@ def _told(path: str, reply: Reply) -> Response:
     if reply.retry_ms is not None:
         body["retry_after_ms"] = reply.retry_ms
     return Response(reply.status, _encode(body), headers=reply.headers)
-
-
-def _hostname(host: str) -> str:
-    return host[: host.index("]") + 1] if host.startswith("[") and "]" in host else host.split(":")[0].lower()

@@ -23,6 +23,8 @@ class Request(NamedTuple):
     body: bytes
     peer: str
     """The client's address, empty for a local socket."""
+    certificate: str = ""
+    """The common name of the client's certificate, if one was asked for and verified."""
 
 
 class Response(NamedTuple):

@@ -24,6 +24,10 @@ class Listener:
         sock.setblocking(False)
         front.left = self._look
 
+    def renew(self, tls: ssl.SSLContext) -> None:
+        """Show clients that come from now on another certificate."""
+        self._tls = tls
+
     def open(self) -> None:
         """Take clients from now on."""
         self._open = True

@@ -10,7 +10,8 @@ from contextlib import ExitStack
 
 from fivefold.core.errors import Invalid, Unavailable
 from fivefold.realtime.autoscaler import Policy
-from fivefold.realtime.server import BACKLOG, Replica, bound, require_loopback
+from fivefold.realtime.process import BACKLOG
+from fivefold.realtime.server import Replica, bound
 from fivefold.realtime.supervisor import Supervisor
 
 MOST_WORKERS = 256
@@ -40,6 +41,7 @@ def replica_of(text: str) -> Replica:
 
 def supervise(
     words: Sequence[str],
+    scheme: str,
     host: str,
     port: int,
     grpc_port: int | None,
@@ -49,9 +51,8 @@ def supervise(
 ) -> None:
     """Run the command with these words in `least` to `most` processes until told to stop.
 
-    Raises Invalid for an address that is not of this machine alone, Unavailable when a port is taken.
+    Raises Unavailable when a port is taken.
     """
-    require_loopback(host)
     with ExitStack() as stack:
         listening = stack.enter_context(bound(host, port))
         listening.listen(BACKLOG)
@@ -69,7 +70,7 @@ def supervise(
             where, bound_port = listening.getsockname()[:2]
             if grpc_port is not None:
                 say(f"serving gRPC on {host}:{own[-1]}")
-            say(f"serving on http://{f'[{where}]' if ':' in where else where}:{bound_port} (Ctrl-C ends it)")
+            say(f"serving on {scheme}://{f'[{where}]' if ':' in where else where}:{bound_port} (Ctrl-C ends it)")
 
         Supervisor(command, listening, Policy(least=least, most=most)).run(ready)
 

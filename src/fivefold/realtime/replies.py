@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 from fivefold.core.errors import Conflict, FivefoldError, Invalid, NotFound, Unavailable, Unsupported
+from fivefold.core.identity import Forbidden, SlowDown, Unauthenticated
 from fivefold.realtime.http1 import JSON
 from fivefold.realtime.protocols.bounds import Expired, Limited, Overloaded, TooLarge
 
@@ -12,12 +14,19 @@ _STATUS = {
     Limited: 429,
     TooLarge: 413,
     Expired: 504,
+    SlowDown: 429,
+    Unauthenticated: 401,
+    Forbidden: 403,
     Invalid: 400,
     NotFound: 404,
     Conflict: 409,
     Unavailable: 503,
     Unsupported: 501,
 }
+_CHALLENGES = (
+    (b"www-authenticate", b'Bearer realm="fivefold"'),
+    (b"www-authenticate", b'Basic realm="fivefold", charset="UTF-8"'),
+)
 
 
 class Reply(Exception):
@@ -42,7 +51,9 @@ def refusal(error: FivefoldError) -> Reply:
         # the header has whole seconds (RFC 9110), the body says it more exactly
         seconds = (b"retry-after", b"%d" % -(-error.retry_ms // 1000))
         return Reply(status, error.message, error.hint, (seconds,), error.retry_ms)
-    return Reply(status, error.message, error.hint)
+    if isinstance(error, SlowDown):
+        return Reply(status, error.message, error.hint, ((b"retry-after", b"%d" % math.ceil(error.seconds)),))
+    return Reply(status, error.message, error.hint, _CHALLENGES if isinstance(error, Unauthenticated) else ())
 
 
 def require_json(headers: Mapping[bytes, bytes], *others: bytes) -> None:

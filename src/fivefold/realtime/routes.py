@@ -7,6 +7,8 @@ import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import NamedTuple
 
+from fivefold.core.errors import Invalid
+from fivefold.core.identity import NOBODY, Principal
 from fivefold.features.fields import shown
 from fivefold.realtime.http1 import Response
 from fivefold.realtime.replies import Reply
@@ -31,13 +33,14 @@ class Permission(enum.StrEnum):
 
 
 class Request(NamedTuple):
-    """What came: the parts of its path that a route names, its query, headers and body, and who sent it."""
+    """What came: the parts of its path that a route names, query, headers, body, from where, and who is asking."""
 
     params: Mapping[str, str]
     query: bytes
     headers: Mapping[bytes, bytes]
     body: bytes
     peer: str = ""
+    principal: Principal = NOBODY
 
 
 Handler = Callable[[Request], Awaitable[Response]]
@@ -57,6 +60,8 @@ class Routes:
 
     def __init__(self, routes: Iterable[Route]) -> None:
         self.all = tuple(routes)
+        for route in self.all:
+            require_permission(route.permission, f"{route.method} {route.pattern}")
         self._exact: dict[str, list[Route]] = {}
         self._by_start: dict[str, list[tuple[re.Pattern[str], Route]]] = {}
         self._known: dict[tuple[str, str], tuple[Route, Mapping[str, str]]] = {}
@@ -100,6 +105,12 @@ class Routes:
         if others:
             raise _not_allowed(method, others)
         return None
+
+
+def require_permission(permission: object, where: str) -> None:
+    """Raise Invalid for what does not say who may ask for it."""
+    if not isinstance(permission, Permission):
+        raise Invalid(f"{where}: permission: {permission!r} (accepted: {', '.join(Permission)}).")
 
 
 def _first(path: str) -> str:

@@ -12,8 +12,11 @@ import grpc
 import grpc.aio
 
 from fivefold.core.errors import Conflict, FivefoldError, Invalid, NotFound, Unavailable, Unsupported
+from fivefold.core.identity import Forbidden, SlowDown, Unauthenticated
+from fivefold.realtime.door import OPEN, Door
 from fivefold.realtime.protocols.bounds import MOST_BYTES, Expired, Limited, Overloaded, TooLarge
-from fivefold.realtime.routes import Permission
+from fivefold.realtime.routes import Permission, require_permission
+from fivefold.realtime.rpc_door import guarded
 
 THREADS = 4
 """For calls that wait for something: those of the feature service. Predictions are made where requests are read."""
@@ -30,6 +33,9 @@ _CODES = {
     Limited: grpc.StatusCode.RESOURCE_EXHAUSTED,
     TooLarge: grpc.StatusCode.RESOURCE_EXHAUSTED,
     Expired: grpc.StatusCode.DEADLINE_EXCEEDED,
+    SlowDown: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    Unauthenticated: grpc.StatusCode.UNAUTHENTICATED,
+    Forbidden: grpc.StatusCode.PERMISSION_DENIED,
     Invalid: grpc.StatusCode.INVALID_ARGUMENT,
     NotFound: grpc.StatusCode.NOT_FOUND,
     Conflict: grpc.StatusCode.FAILED_PRECONDITION,
@@ -49,11 +55,13 @@ class Call(NamedTuple):
 
 
 class Calls(grpc.GenericRpcHandler):  # type: ignore[misc, unused-ignore]
-    """All calls of a server. What is not among them is answered UNIMPLEMENTED."""
+    """All calls of a server, for those whom the door lets in. What is not among them is answered UNIMPLEMENTED."""
 
-    def __init__(self, calls: Iterable[Call]) -> None:
+    def __init__(self, calls: Iterable[Call], door: Door = OPEN) -> None:
         self.all = tuple(calls)
-        self._handlers = {c.path: _handler(c) for c in self.all}
+        for call in self.all:
+            require_permission(call.permission, call.path)
+        self._handlers = {c.path: _handler(c, door) for c in self.all}
 
     def service(self, handler_call_details: Any) -> Any:
         """What handles a call."""
@@ -63,8 +71,9 @@ class Calls(grpc.GenericRpcHandler):  # type: ignore[misc, unused-ignore]
 class RpcServer:
     """A gRPC server in the event loop of its caller; a port that is `shared` may be listened on by other processes."""
 
-    def __init__(self, calls: Calls, host: str, port: int, *, shared: bool = False) -> None:
+    def __init__(self, calls: Calls, host: str, port: int, credentials: Any = None, *, shared: bool = False) -> None:
         self._calls = calls
+        self._credentials = credentials
         self._host = host
         self._port = port
         self._shared = shared
@@ -78,7 +87,7 @@ class RpcServer:
             options=[*OPTIONS, ("grpc.so_reuseport", int(self._shared))],
             maximum_concurrent_rpcs=MOST_WAITING,
         )
-        bound = listen(self._server, self._host, self._port)
+        bound = listen(self._server, self._host, self._port, self._credentials)
         await self._server.start()
         return f"{self._host}:{bound}"
 
@@ -88,10 +97,15 @@ class RpcServer:
             await self._server.stop(seconds)
 
 
-def listen(server: Any, host: str, port: int) -> int:
-    """Bind a server to an address of this machine; gives the port. Raises Unavailable when it is taken."""
+def listen(server: Any, host: str, port: int, credentials: Any = None) -> int:
+    """Bind a server to an address, with TLS where there are credentials for it; gives the port.
+
+    Raises Unavailable when it is taken.
+    """
     where = "127.0.0.1" if host == "localhost" else f"[{host}]" if ":" in host else host
     try:
+        if credentials is not None:
+            return int(server.add_secure_port(f"{where}:{port}", credentials))
         return int(server.add_insecure_port(f"{where}:{port}"))
     except RuntimeError as e:
         raise Unavailable(f"cannot serve gRPC on {host}:{port}: {e}.", hint="Try another --grpc-port.") from None
@@ -110,12 +124,12 @@ def again_after(error: Overloaded) -> tuple[tuple[str, str], ...]:
     return (("retry-after", str(-(-error.retry_ms // 1000))), ("grpc-retry-pushback-ms", str(error.retry_ms)))
 
 
-def in_thread(work: Callable[[Any], Any]) -> Callable[[Any, Any], Any]:
-    """A call that may wait, answered by a thread."""
+def in_thread(work: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    """A call that may wait, of a request and its context, answered by a thread."""
 
     def answer(request: Any, context: Any) -> Any:
         try:
-            return work(request)
+            return work(request, context)
         except Exception as e:  # the edge of the process: one request may fail, the others go on
             context.abort(*refusal(e))
             raise AssertionError("abort raises") from e
@@ -148,6 +162,7 @@ def each_in_loop(work: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
     return answer
 
 
-def _handler(call: Call) -> Any:
+def _handler(call: Call, door: Door) -> Any:
     make = grpc.stream_stream_rpc_method_handler if call.stream else grpc.unary_unary_rpc_method_handler
-    return make(call.answer, call.request.FromString, lambda message: message.SerializeToString())
+    answer = guarded(call.answer, call.permission, door, refusal)
+    return make(answer, call.request.FromString, lambda message: message.SerializeToString())

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
-import ipaddress
-import signal
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
-from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from fivefold.core.errors import Invalid, NotFound, Unavailable, missing_extra
+from fivefold.access.authenticate import Authenticator
+from fivefold.core.errors import NotFound, Unavailable, missing_extra
 from fivefold.core.features import FeatureView
 from fivefold.core.sources import Stream
 from fivefold.core.uses import Endpoint
@@ -22,37 +18,25 @@ from fivefold.ports.streams import Broker
 from fivefold.realtime.batching.batcher import Batcher
 from fivefold.realtime.batching.gate import Gate
 from fivefold.realtime.batching.rates import Rates, rate
-from fivefold.realtime.connection import Front, Limits
+from fivefold.realtime.door import Door
 from fivefold.realtime.endpoint import POLL_SECONDS, Live
+from fivefold.realtime.exposure import host_names, must_authenticate
 from fivefold.realtime.features import FeatureService
 from fivefold.realtime.features_http import FeatureRoutes
 from fivefold.realtime.feedback import Labels
 from fivefold.realtime.feedback_http import FeedbackRoutes
-from fivefold.realtime.http import LOOPBACK, App
-from fivefold.realtime.listener import Listener
+from fivefold.realtime.http import App
 from fivefold.realtime.prediction_log import PredictionLog
-from fivefold.realtime.protocols.bounds import MOST_BYTES
-from fivefold.realtime.protocols.oip_about import Counts
+from fivefold.realtime.process import Process
 from fivefold.realtime.push import Push
-from fivefold.realtime.reports import Report, report
 from fivefold.realtime.sending import Sender
+from fivefold.realtime.tls import Certificates
 from fivefold.realtime.why_http import WhyRoutes
 from fivefold.workspace import Workspace
 from fivefold.workspace.predictions import LOOKUPS
 
 if TYPE_CHECKING:
-    from fivefold.realtime.rpc import RpcServer
-
-DRAIN_SECONDS = 10
-BACKLOG = 1024
-"""Clients that may wait to be accepted."""
-
-_TICK = 0.02
-INTERRUPTED_SECONDS = 1.0
-"""How long calls of gRPC that are under way may take after Ctrl-C."""
-
-FAREWELL_SECONDS = 0.5
-"""How long a server that was told to stop goes on answering, so that clients leave with an answer and not without."""
+    from fivefold.realtime.rpc import Call, RpcServer
 
 
 class Replica(NamedTuple):
@@ -70,7 +54,9 @@ def serve(
     names: list[str] | None = None,
     at: int | None = None,
     grpc_port: int | None = None,
-    started: Callable[[str, dict[str, Live]], None] | None = None,
+    tls: Certificates | None = None,
+    insecure_http: bool = False,
+    started: Callable[[str, dict[str, Live], bool], None] | None = None,
     started_grpc: Callable[[str], None] | None = None,
     replica: Replica | None = None,
 ) -> None:
@@ -80,12 +66,16 @@ def serve(
     `grpc_port` inference and features answer gRPC too. Events for a stream are appended to its broker. As a `replica`
     it is one of several processes on a socket that is there already.
 
-    Raises Invalid for an address that is not of this machine alone (there is no authentication yet), NotFound for an
-    unknown endpoint, Unavailable when the port is taken.
+    Credentials are asked for where the environment says so, where other machines can reach the address, and as soon as
+    the project has a user or a token; `started` is told whether they are, with the URL and the endpoints.
+
+    Raises Invalid for an address that others can reach without a user or a token, or without `tls` unless
+    `insecure_http`; NotFound for an unknown endpoint, Unavailable when the port is taken.
     """
-    require_loopback(host)
+    closed = require_safe(workspace, host, tls is not None, insecure_http)
     chosen = chosen_endpoints(workspace, names)
-    env = workspace.env
+    env, anybody = workspace.env, workspace.catalog.grants.anybody
+    hosts = host_names(host, env.hosts)
     with bound(host, port) if replica is None else replica.listening as listening:
         logging_to = partial(
             PredictionLog, workspace.state, kept_for=env.predictions_for, most_bytes=env.predictions_bytes
@@ -94,17 +84,19 @@ def serve(
         lookups = logging_to(kind=LOOKUPS) if env.lookups_logged else None
         brokers: list[Broker] = []
         endpoints: dict[str, Live] = {}
+        door = Door(Authenticator(workspace.catalog), closed=closed)
         try:
             endpoints = {e.name: Live(workspace, e, store, log, at) for e in chosen}
             features = FeatureService(workspace, store, at, lookups)
             push = Push(workspace.project, partial(_Log, workspace, brokers))
-            hosts = (*LOOPBACK, f"[{host}]" if ":" in host else host)
             batcher = Batcher({n: e.slo for n, e in endpoints.items()})
-            gate = Gate(endpoints, batcher, _rates(workspace), workspace.env.request_key.lower().encode())
+            gate = Gate(endpoints, batcher, _rates(workspace), env.request_key.lower().encode())
             app = App(
                 endpoints,
                 log,
                 hosts=hosts,
+                origins=env.origins,
+                door=door,
                 features=FeatureRoutes(features, push),
                 predict=batcher,
                 gate=gate,
@@ -112,20 +104,25 @@ def serve(
                 why=WhyRoutes(workspace),
                 feedback=FeedbackRoutes(endpoints, Labels(workspace, store)),
             )
-            watcher = threading.Thread(target=_watch, args=(endpoints, over), name="champions", daemon=True)
+            watched = (endpoints, partial(door.close_if, anybody), over)
+            watcher = threading.Thread(target=_watch, args=watched, name="champions", daemon=True)
             watcher.start()
-            shared = replica is not None
             rpcs = None
             if grpc_port is not None:
-                rpcs = _grpc(endpoints, app, batcher, gate, features, push, host, grpc_port, shared)
-            server = _Server(app, lambda at: started(at, endpoints) if started else None, rpcs, started_grpc)
+                rpcs = _grpc(endpoints, app, batcher, gate, features, push, door)(
+                    host, grpc_port, tls.credentials() if tls else None, shared=replica is not None
+                )
+            process = Process(
+                app, tls, lambda at: started(at, endpoints, closed) if started else None, rpcs, started_grpc
+            )
             if replica is not None:
                 for live in endpoints.values():
                     live.warm()
-                server.reports_to(replica.pipe, [e.counts for e in endpoints.values()])
-            _loop().run(server.run(listening))
+                process.reports_to(replica.pipe, [e.counts for e in endpoints.values()])
+            process.serve(listening)
         finally:
             over.set()
+            door.end()
             for live in endpoints.values():
                 live.close()
             for each in (log, lookups):
@@ -135,6 +132,17 @@ def serve(
             store.close()
             for broker in brokers:
                 broker.close()
+
+
+def require_safe(workspace: Workspace, host: str, encrypted: bool, insecure_http: bool) -> bool:
+    """Whether credentials are asked for on an address. Raises Invalid for one that must not be served on like this."""
+    return must_authenticate(
+        host,
+        required=workspace.env.auth.required,
+        anybody=workspace.catalog.grants.anybody(),
+        encrypted=encrypted,
+        insecure=insecure_http,
+    )
 
 
 def chosen_endpoints(workspace: Workspace, names: Sequence[str] | None) -> list[Endpoint]:
@@ -147,15 +155,6 @@ def chosen_endpoints(workspace: Workspace, names: Sequence[str] | None) -> list[
     if not chosen and not workspace.project.of(FeatureView.kind):
         raise NotFound("the project declares no endpoint.", hint="Add ff.Endpoint(NAME, MODEL) to project.py.")
     return chosen
-
-
-def _loop() -> ModuleType:
-    """What runs coroutines: uvloop, where there is one for this system."""
-    try:
-        import uvloop
-    except ImportError:
-        return asyncio
-    return uvloop  # type: ignore[no-any-return, unused-ignore]
 
 
 class _Log:
@@ -179,13 +178,12 @@ def _rates(workspace: Workspace) -> Rates | None:
 
 
 def _about(endpoints: Mapping[str, Live], batcher: Batcher, name: str) -> dict[str, Any]:
-    """What the list of endpoints says of one besides its version: its load and its cache."""
+    """What the list of endpoints says of one besides its version: its load, its cache, and a version on trial."""
     cache = endpoints[name].cache
-    rollout = endpoints[name].rollout()
     return {
         "load": batcher.counts(name),
         "cache": None if cache is None else cache.counts(),
-        "rollout": rollout,
+        "rollout": endpoints[name].rollout(),
     }
 
 
@@ -196,10 +194,9 @@ def _grpc(
     gate: Gate,
     features: FeatureService,
     push: Push,
-    host: str,
-    port: int,
-    shared: bool,
-) -> RpcServer:
+    door: Door,
+) -> Callable[..., RpcServer]:
+    """What makes the server of gRPC, of an address."""
     try:
         from fivefold.realtime.features_grpc import FeatureCalls
         from fivefold.realtime.oip_rpc import OipCalls
@@ -207,20 +204,8 @@ def _grpc(
     except ImportError:
         raise missing_extra("grpcio", "grpc", "serving gRPC") from None
     inference = OipCalls(endpoints, batcher, lambda: app.draining, gate)
-    return RpcServer(Calls([*inference.calls, *FeatureCalls(features, push).calls]), host, port, shared=shared)
-
-
-def require_loopback(host: str) -> None:
-    """Raise Invalid for an address that other machines can reach: nobody is authenticated yet."""
-    try:
-        local = host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        local = False
-    if not local:
-        raise Invalid(
-            f"refusing to serve on {host!r} without authentication: other machines could reach it.",
-            hint="Serve on 127.0.0.1, with a proxy that authenticates in front.",
-        )
+    calls: list[Call] = [*inference.calls, *FeatureCalls(features, push).calls]
+    return partial(RpcServer, Calls(calls, door))
 
 
 @contextmanager
@@ -239,98 +224,9 @@ def bound(host: str, port: int) -> Iterator[socket.socket]:
         yield made
 
 
-def _watch(endpoints: dict[str, Live], over: threading.Event) -> None:
+def _watch(endpoints: dict[str, Live], close_door: Callable[[], None], over: threading.Event) -> None:
     while not over.wait(POLL_SECONDS):
         for live in endpoints.values():
             live.refresh()
-
-
-class _Server:
-    """Answers until it is told to stop, and leaves without dropping anybody."""
-
-    def __init__(
-        self,
-        app: App,
-        ready: Callable[[str], None],
-        rpcs: RpcServer | None,
-        ready_rpcs: Callable[[str], None] | None,
-    ) -> None:
-        self._app, self._ready = app, ready
-        self._rpcs, self._ready_rpcs = rpcs, ready_rpcs
-        self._told = asyncio.Event()
-        self._farewell = FAREWELL_SECONDS
-        self._forced = self._interrupted = False
-        self._pipe: int | None = None
-        self._counts: Sequence[Counts] = ()
-        self._connections = 0
-        self._listens = False
-
-    def reports_to(self, pipe: int, counts: Sequence[Counts]) -> None:
-        """Tell a supervisor how it goes; without one any more, it ends."""
-        self._pipe, self._counts = pipe, counts
-
-    async def run(self, listening: socket.socket) -> None:
-        """Serve on a socket until SIGTERM or SIGINT."""
-        loop = asyncio.get_running_loop()
-        if threading.current_thread() is threading.main_thread():
-            for sig in (signal.SIGINT, signal.SIGTERM):
-                loop.add_signal_handler(sig, self._on_signal, sig)
-        if self._rpcs is not None:
-            address = await self._rpcs.start()
-            if self._ready_rpcs is not None:
-                self._ready_rpcs(address)
-        front = Front(self._app, self._app.refused, loop, Limits(body_bytes=MOST_BYTES))
-        listening.listen(BACKLOG)
-        listener = Listener(listening, front)
-        listener.open()
-        self._listens = True
-        reporting = None
-        if self._pipe is not None:
-            reporting = asyncio.ensure_future(report(self._pipe, lambda: self._report(front), self._told.set))
-        host, port = listening.getsockname()[:2]
-        self._ready(f"http://{f'[{host}]' if ':' in host else host}:{port}")
-        try:
-            await self._told.wait()
-            self._app.draining = front.draining = True
-            self._listens = False
-            if reporting is not None:
-                # the others take who comes now
-                listener.shut()
-            # who has a connection, or comes just now, gets an answer that says that it is the last one
-            await self._until(self._farewell, lambda: False)
-            listener.shut()
-            listening.close()
-            front.leave()
-            # a stream that is open and idle is not worth waiting for when somebody waits for the prompt
-            grace = INTERRUPTED_SECONDS if self._interrupted else DRAIN_SECONDS
-            stopping = None if self._rpcs is None else asyncio.ensure_future(self._rpcs.stop(grace))
-            await self._until(DRAIN_SECONDS, lambda: not front.connections)
-            if stopping is not None:
-                await stopping
-        finally:
-            if reporting is not None:
-                reporting.cancel()
-            front.close()
-
-    def _report(self, front: Front) -> Report:
-        return Report(
-            self._listens,
-            sum(c.answered + c.failed for c in self._counts),
-            sum(c.missed for c in self._counts),
-            sum(c.nanoseconds + c.failed_nanoseconds for c in self._counts) / 1e9,
-            len(front.connections),
-        )
-
-    async def _until(self, seconds: float, over: Callable[[], bool]) -> None:
-        """Wait until something is so, so many seconds at most, or until it is told to stop at once."""
-        end = time.monotonic() + seconds
-        while not (over() or self._forced or time.monotonic() >= end):
-            await asyncio.sleep(_TICK)
-
-    def _on_signal(self, sig: int) -> None:
-        if not self._told.is_set():
-            self._interrupted = sig == signal.SIGINT
-            self._farewell = 0.0 if self._interrupted else FAREWELL_SECONDS
-            self._told.set()
-        elif sig == signal.SIGINT:
-            self._forced = True
+        with suppress(Unavailable):  # the catalog; it is asked again
+            close_door()

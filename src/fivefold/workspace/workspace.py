@@ -15,6 +15,7 @@ from fivefold.backends import connect
 from fivefold.catalog import Catalog, open_catalog
 from fivefold.core.config import Environment, environment
 from fivefold.core.errors import NotFound
+from fivefold.core.identity import Principal
 from fivefold.core.project import Project
 from fivefold.core.sources import Stream, Table, View
 from fivefold.data import duck
@@ -55,6 +56,10 @@ class Workspace(msgspec.Struct, frozen=True, eq=False):
     @property
     def places(self) -> Places:
         return Places(self.state / "tables", self.state / "scratch")
+
+    def acting(self, principal: Principal) -> Workspace:
+        """The same workspace in the hands of somebody else, whose name stands beside the changes."""
+        return msgspec.structs.replace(self, actor=str(principal))
 
     @contextmanager
     def database(self) -> Iterator[duckdb.DuckDBPyConnection]:

@@ -1,0 +1,88 @@
+"""Calls of gRPC for those whom the door lets in; who that is reaches the code behind as `context.principal`."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+from urllib.parse import unquote
+
+from fivefold.access.authenticate import Credentials
+from fivefold.core.errors import FivefoldError
+from fivefold.core.identity import Principal
+from fivefold.realtime.door import Door
+from fivefold.realtime.routes import Permission
+
+Answer = Callable[[Any, Any], Any]
+Refusal = Callable[[Exception], tuple[Any, str]]
+
+
+class Context:
+    """The context of a call, and who makes it."""
+
+    __slots__ = ("abort", "principal", "time_remaining")
+
+    def __init__(self, call: Any, principal: Principal) -> None:
+        self.principal = principal
+        self.abort, self.time_remaining = call.abort, call.time_remaining
+
+
+def guarded(answer: Answer, permission: Permission, door: Door, refusal: Refusal) -> Answer:
+    """An answer for those who may ask, whatever its shape; of a stream, each request is held against the door anew."""
+
+    async def entered(call: Any) -> Principal:
+        try:
+            given = credentials(call)
+            known = door.known(permission, given)
+            return known if known is not None else await door.admit(permission, given)
+        except FivefoldError as e:
+            await call.abort(*refusal(e))
+            raise AssertionError("abort raises") from e
+
+    async def one(request: Any, call: Any) -> Any:
+        return await answer(request, Context(call, await entered(call)))
+
+    async def stream(requests: AsyncIterator[Any], call: Any) -> AsyncIterator[Any]:
+        context = Context(call, await entered(call))
+
+        async def still_allowed() -> AsyncIterator[Any]:
+            async for request in requests:
+                # a stream may last for days; a right may be taken away meanwhile
+                context.principal = await entered(call)
+                yield request
+
+        async for made in answer(still_allowed(), context):
+            yield made
+
+    def waiting(request: Any, call: Any) -> Any:
+        try:
+            principal = door.admit_waiting(permission, credentials(call))
+        except FivefoldError as e:
+            call.abort(*refusal(e))
+            raise AssertionError("abort raises") from e
+        return answer(request, Context(call, principal))
+
+    if inspect.isasyncgenfunction(answer):
+        return stream
+    return one if inspect.iscoroutinefunction(answer) else waiting
+
+
+def credentials(call: Any) -> Credentials:
+    """What a call brings: the metadata `authorization`, and the common name of a client certificate."""
+    sent = [value for key, value in call.invocation_metadata() or () if key == "authorization"]
+    names = call.auth_context().get("x509_common_name", ())
+    header = sent[0] if len(sent) == 1 else "several" if sent else ""
+    name = names[0] if len(names) == 1 else b""
+    return Credentials(
+        header.encode() if isinstance(header, str) else header,
+        name.decode(errors="replace") if isinstance(name, bytes) else name,
+        peer_address(call.peer()),
+    )
+
+
+def peer_address(peer: str) -> str:
+    """The address of `ipv4:127.0.0.1:5000` or `ipv6:%5B::1%5D:5000`; another form is left as it is."""
+    kind, _, rest = unquote(peer).partition(":")
+    if kind not in ("ipv4", "ipv6"):
+        return peer
+    return rest.rpartition(":")[0].strip("[]")
