@@ -91,27 +91,34 @@ class Turn:
     def __init__(self) -> None:
         self.open = False
         self.started = self.arrived = 0
+        self.asked = self._asked_before = 0
         self.queued = self.margin = 0.0
         self._ended = -(2**62)
         self._expected = 0.0
         self._errors = [0.0] * TURNS
         self._count = 0
 
+    @property
+    def alone(self) -> bool:
+        """Whether this is the first request of its turn, and the last turn had no other: most likely none follows."""
+        return not self.asked and self._asked_before <= 1
+
     def begin(self, now: int) -> None:
         """The first request of a turn is here."""
         slept = now - self._ended > BLOCKED
         self.arrived = now if slept else self.started
         self.started = now
-        self.open, self.queued = True, 0.0
+        self.open, self.queued, self.asked = True, 0.0, 0
 
     def took_on(self, now: int, work: float, once: float) -> None:
         """A request was let in, with so many nanoseconds of work, and a part that is the same for any number."""
+        self.asked += 1
         self.queued += work
         self._expected = now + self.queued + once
 
     def end(self, now: int) -> None:
         """All of it is answered."""
-        self.open, self._ended = False, now
+        self.open, self._ended, self._asked_before = False, now, self.asked
         if self.queued:
             self._errors[self._count % TURNS] = now - self._expected
             self._count += 1
