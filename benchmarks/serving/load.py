@@ -13,7 +13,7 @@ TICK = 0.0005
 
 
 class Measured(NamedTuple):
-    """`answered` counts statuses, `latencies` are seconds of the answers with 200, from when they should have been sent."""
+    """`answered` counts statuses, `latencies` are seconds of answers with 200, from when they should have been sent."""
 
     answered: Counter[int]
     latencies: list[float]

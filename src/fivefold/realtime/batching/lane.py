@@ -144,8 +144,7 @@ class Lane:
                     break
             else:
                 self._hand_over(entries, fit)
-        for entry in held:
-            queue.add(entry)
+        queue.put_back(held)
         if rows:
             self.door.answering.add(rows, self._loop.now() - began)
         if len(queue) or self._timer is not None:

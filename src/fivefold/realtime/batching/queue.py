@@ -45,6 +45,10 @@ class Queue:
         self._entries.append(entry)
         self.rows += entry.batch.size
 
+    def put_back(self, entries: list[Entry]) -> None:
+        """Entries that were taken and are not called yet go where they were."""
+        self._keep(entries + self._entries)
+
     def expired(self, now: int) -> list[Entry]:
         """Entries whose time is over, taken out; those that were cancelled are dropped."""
         gone: list[Entry] = []
