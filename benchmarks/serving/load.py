@@ -1,4 +1,4 @@
-"""Load on an HTTP server: open loop at a rate, or closed loop over so many connections, with as little work as can be."""
+"""Load on an HTTP server with little work: open loop at a rate, or closed loop over so many connections."""
 
 from __future__ import annotations
 
