@@ -101,7 +101,9 @@ class Lane:
         if batch.deadline is not None and batch.deadline <= now:
             raise self._too_late()
         self._turn.asked += 1
-        (found,) = self._noted([batch], fit, *self._timed([batch]))
+        answers, took = self._timed([batch])
+        (found,) = self._noted([batch], fit, answers, took)
+        self.door.answering.add(batch.size, took)
         if isinstance(found, Exception):
             raise found
         return found
