@@ -77,3 +77,5 @@ class Batcher:
         for lane in self._lanes.values():
             lane.work()
         self._turn.end(self._loop.now())
+        if self._turn.asked > 1:
+            self._loop.soon(self._turn.polled)

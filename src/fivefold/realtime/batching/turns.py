@@ -94,6 +94,7 @@ class Turn:
         self.asked = self._asked_before = 0
         self.queued = self.margin = 0.0
         self._ended = -(2**62)
+        self._polled = True
         self._expected = 0.0
         self._errors = [0.0] * TURNS
         self._count = 0
@@ -105,8 +106,11 @@ class Turn:
 
     def begin(self, now: int) -> None:
         """The first request of a turn is here."""
-        slept = now - self._ended > BLOCKED
+        slept = self._polled or (self.asked <= 1 and now - self._ended > BLOCKED)
         self.arrived = now if slept else self.started
+        if not slept and self.queued:
+            # the answers of the turn before have only now been sent
+            self._note(now - self._expected)
         self.started = now
         self.open, self.queued, self.asked = True, 0.0, 0
 
@@ -118,9 +122,18 @@ class Turn:
 
     def end(self, now: int) -> None:
         """All of it is answered."""
-        self.open, self._ended, self._asked_before = False, now, self.asked
-        if self.queued:
-            self._errors[self._count % TURNS] = now - self._expected
-            self._count += 1
-            if self._count % EVERY == 0:
-                self.margin = max(0.0, sorted(self._errors)[int(SLOWER * TURNS)])
+        self.open, self._ended, self._asked_before, self._polled = False, now, self.asked, False
+
+    def polled(self) -> None:
+        """The loop has looked for more since the turn ended: without a turn since, nothing was there."""
+        if not self.open:
+            self._polled = True
+            if self.queued:
+                self._note(self._ended - self._expected)
+                self.queued = 0.0
+
+    def _note(self, error: float) -> None:
+        self._errors[self._count % TURNS] = error
+        self._count += 1
+        if self._count % EVERY == 0:
+            self.margin = max(0.0, sorted(self._errors)[int(SLOWER * TURNS)])
