@@ -55,6 +55,7 @@ class FakeLoop:
             call()
 
     def pass_time(self, nanoseconds: int) -> None:
+        self.turn()  # a loop sleeps only when it has nothing left to do
         until = self.time + nanoseconds
         while due := [t for t in self.timers if not t.over and t.when <= until]:
             first = min(due, key=lambda t: t.when)
