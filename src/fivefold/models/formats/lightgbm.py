@@ -47,7 +47,8 @@ def predictor(booster: Any) -> Predict:
 def _rows(booster: Any) -> Predict | None:
     """Predictions of few rows, one after the other, by LightGBM's C API for one row.
 
-    `predict` spends as long on what it does before the first of them as on some ten rows. None where this version of the library has it no more.
+    `predict` spends as long on what it does before the first of them as on some ten rows. None where this version of
+    the library has the calls no more.
     """
     try:
         from lightgbm.basic import _LIB  # type: ignore[attr-defined]
