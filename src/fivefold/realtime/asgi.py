@@ -18,7 +18,7 @@ SOMEWHERE = "unknown"
 
 
 class Asgi:
-    """An ASGI application over a handler; `refuse` makes the answer for a body that is too long, `ended` is called once.
+    """An ASGI application over a handler; `refuse` makes the answer to a body that is too long, `ended` is called once.
 
     A client that leaves is not answered: what has not been computed for it never is.
     """

@@ -25,16 +25,13 @@ from fivefold.realtime import application as ours
 from fivefold.realtime.asgi import Asgi
 from fivefold.realtime.autoscaler import Policy
 from fivefold.realtime.exposure import host_names
-from fivefold.realtime.process import DRAIN_SECONDS
+from fivefold.realtime.process import DRAIN_SECONDS, SETTLE_SECONDS
 from fivefold.realtime.replicas import parse_workers
 from fivefold.realtime.server import chosen_endpoints, require_safe
 from fivefold.workspace import Workspace, open_workspace
 
 MOST_UNDER_WAY = 256
-"""Requests that Ray gives to a replica at once. It must be many: merging and refusing them is the replica's business."""
-
-LOG_SECONDS = 10
-"""How long a replica that leaves may take to bring its prediction log into files."""
+"""Requests that Ray gives to a replica at once: many, for merging and refusing them is the replica's business."""
 
 HEALTH_SECONDS = 5
 """How often Ray asks a replica whether it is well."""
@@ -135,7 +132,7 @@ def application(
     deployment = serve.deployment(serve.ingress()(_Replica)).options(
         name="endpoints",
         max_ongoing_requests=MOST_UNDER_WAY,
-        graceful_shutdown_timeout_s=DRAIN_SECONDS + LOG_SECONDS,
+        graceful_shutdown_timeout_s=DRAIN_SECONDS + SETTLE_SECONDS,
         graceful_shutdown_wait_loop_s=0.5,
         health_check_period_s=HEALTH_SECONDS,
         **_scale(least, most, policy or Policy()),
