@@ -176,11 +176,11 @@ def through(port: int, times: int) -> Counter[str]:
     """Which hosts answer."""
     found: Counter[str] = Counter()
     for _ in range(times):
-        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=10)) as connection:
-            with contextlib.suppress(OSError):
-                connection.request("GET", "/health")
-                reply = connection.getresponse()
-                found[reply.getheader("x-served-by") or str(reply.status)] += reply.status == 200
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+        with contextlib.closing(connection), contextlib.suppress(OSError):
+            connection.request("GET", "/health")
+            reply = connection.getresponse()
+            found[reply.getheader("x-served-by") or str(reply.status)] += reply.status == 200
     return found
 
 

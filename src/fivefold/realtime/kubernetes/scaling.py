@@ -7,7 +7,11 @@ from typing import Any
 from fivefold.realtime.kubernetes.wanted import Wanted
 
 METRIC = "fivefold_requests_under_way"
-"""The gauge of a server that counts: requests that are there and not answered yet."""
+"""Requests that are there and not answered yet, on average, as the adapter's rule makes it of what servers count."""
+
+SECONDS = "fivefold_request_duration_seconds_sum"
+"""The counter of a server: seconds that requests took, all together."""
+
 _PERIOD = 15
 
 
@@ -49,17 +53,17 @@ def autoscaler(wanted: Wanted) -> dict[str, Any]:
 
 def adapter_rules(wanted: Wanted) -> dict[str, Any]:
     """The rule by which the Prometheus adapter gives the metric to Kubernetes: values of its Helm chart."""
-    window = round(wanted.policy.panic_window * 2)
-    seen = f"avg_over_time(<<.Series>>{{<<.LabelMatchers>>}}[{window}s])"
+    # Little's law, as our supervisor measures it: requests under way are the seconds they took, by the seconds passed
+    seen = f"rate(<<.Series>>{{<<.LabelMatchers>>}}[{round(wanted.policy.stable_window)}s])"
     return {
         "rules": {
             "custom": [
                 {
-                    "seriesQuery": f'{METRIC}{{namespace!="",pod!=""}}',
+                    "seriesQuery": f'{SECONDS}{{namespace!="",pod!=""}}',
                     "resources": {
                         "overrides": {"namespace": {"resource": "namespace"}, "pod": {"resource": "pod"}},
                     },
-                    "name": {"matches": f"^{METRIC}$", "as": METRIC},
+                    "name": {"matches": f"^{SECONDS}$", "as": METRIC},
                     "metricsQuery": f"sum({seen}) by (<<.GroupBy>>)",
                 }
             ]
