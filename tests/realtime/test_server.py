@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from fivefold.mlops.release import rollback
-from fivefold.realtime.server import FAREWELL_SECONDS
+from fivefold.realtime.process import FAREWELL_SECONDS
 from fivefold.workspace.predictions import read_predictions
 
 QUICK = """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -162,7 +163,7 @@ def _certificates(cert: Path | None, key: Path | None, client_ca: Path | None) -
     return Certificates(cert, key, client_ca)
 
 
-def _introduce(url: str, endpoints: dict[str, Live], closed: bool) -> None:
+def _introduce(url: str, endpoints: Mapping[str, Live], closed: bool) -> None:
     """Say where it listens, with a request that works."""
     import json
 
