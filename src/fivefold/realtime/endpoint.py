@@ -22,6 +22,8 @@ from fivefold.realtime.prediction_log import PredictionLog
 from fivefold.realtime.protocols.batch import Batch, Outcome, Signature
 from fivefold.realtime.protocols.bounds import Expired
 from fivefold.realtime.protocols.oip_about import Counts
+from fivefold.realtime.telemetry.tally import Tally
+from fivefold.realtime.trial import Trial
 from fivefold.realtime.trying import Trying
 from fivefold.workspace import Workspace
 from fivefold.workspace.predictions import Prediction
@@ -65,6 +67,8 @@ class Live:
         """Why the champion is not the version that answers, None when it is."""
         self.counts = Counts()
         self._counting = threading.Lock()
+        self.tallies: dict[int, tuple[Tally, Sequence[str]]] = {}
+        """What each version answered since the server started, with the names of its features."""
         rollout = endpoint.rollout
         self._trying = None if rollout is None else Trying(workspace, store, self, self._model, rollout)
         self._recorded: deque[Batch] = deque(maxlen=_RECORDED)
@@ -109,6 +113,11 @@ class Live:
     def rollout(self) -> dict[str, Any] | None:
         """What is known of a version on trial; None when there is none."""
         return None if self._trying is None else self._trying.about()
+
+    @property
+    def trial(self) -> Trial | None:
+        """The trial of a version on trial; None when there is none."""
+        return None if self._trying is None else self._trying.trial
 
     def close(self) -> None:
         """Write down what is known of a version on trial."""
@@ -219,6 +228,7 @@ class Live:
         except FivefoldError:
             for batch in batches:
                 self._count(batch, failed=True)
+                self._tally(using).add(time.perf_counter_ns() - batch.started, batch.size, batch.size, ())
             raise
         outcomes, first = [], 0
         for batch in batches:
@@ -231,12 +241,15 @@ class Live:
     ) -> Outcome:
         """An outcome of what a version answered to a batch, logged."""
         out = Outcome(using.signature, at, using.lookup.names, [], {}, [], [], [])
+        statuses: list[Sequence[str]] = []
         for i, found in enumerate(answered):
             if isinstance(found, FivefoldError):
                 out.errors[i] = found
                 out.add(None, None, [], "")
             else:
                 out.add(found.prediction, found.vector, found.warnings, self._logged(using, found, at, batch))
+                statuses.append(found.vector.statuses)
+        self._tally(using).add(time.perf_counter_ns() - batch.started, batch.size, len(out.errors), statuses)
         self._count(batch, failed=len(out.errors) == batch.size)
         return out
 
@@ -250,6 +263,14 @@ class Live:
             what = self.trouble or Unavailable(f"the model of the endpoint {self.name!r} has no champion yet.")
             raise Unavailable(what.message, hint=what.hint or f"Run `fivefold train {self._model}`.")
         return self._using
+
+    def _tally(self, using: Answering) -> Tally:
+        number = using.served.version.number
+        found = self.tallies.get(number)
+        if found is None:
+            with self._counting:
+                found = self.tallies.setdefault(number, (Tally(), using.lookup.names))
+        return found[0]
 
     def _count(self, batch: Batch, failed: bool) -> None:
         took = time.perf_counter_ns() - batch.started

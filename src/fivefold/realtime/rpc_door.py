@@ -20,11 +20,12 @@ Refusal = Callable[[Exception], tuple[Any, str]]
 class Context:
     """The context of a call, and who makes it."""
 
-    __slots__ = ("abort", "principal", "time_remaining")
+    __slots__ = ("abort", "invocation_metadata", "peer", "principal", "set_trailing_metadata", "time_remaining")
 
     def __init__(self, call: Any, principal: Principal) -> None:
         self.principal = principal
-        self.abort, self.time_remaining = call.abort, call.time_remaining
+        self.abort, self.time_remaining, self.peer = call.abort, call.time_remaining, call.peer
+        self.invocation_metadata, self.set_trailing_metadata = call.invocation_metadata, call.set_trailing_metadata
 
 
 def guarded(answer: Answer, permission: Permission, door: Door, refusal: Refusal) -> Answer:

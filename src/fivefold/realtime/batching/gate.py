@@ -24,6 +24,8 @@ class Gate:
     def __init__(self, endpoints: Mapping[str, Live], batcher: Batcher, rates: Rates | None, header: bytes) -> None:
         self._endpoints, self._batcher = endpoints, batcher
         self._rates, self._header = rates, header
+        self.limited = 0
+        """Requests that were refused because their caller asks too often."""
         self._only = next(iter(endpoints.values())) if len(endpoints) == 1 else None
 
     def require(self, params: Mapping[str, str], headers: Mapping[bytes, bytes], peer: str) -> None:
@@ -37,6 +39,7 @@ class Gate:
     def require_rate(self, key: bytes) -> None:
         """Raise Limited for a caller that asks too often."""
         if self._rates is not None and (wait := self._rates.take(key, time.perf_counter_ns())):
+            self.limited += 1
             raise Limited("this caller asks more often than it may.", hint="Ask again later.", retry_ms=wait)
 
 
