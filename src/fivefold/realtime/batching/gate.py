@@ -11,6 +11,7 @@ from fivefold.realtime.endpoint import Live
 from fivefold.realtime.protocols.batch import Batch
 from fivefold.realtime.protocols.bounds import Limited
 from fivefold.realtime.replies import Reply
+from fivefold.realtime.telemetry.stages import Stages
 
 _LONGEST = 10**9
 
@@ -55,11 +56,15 @@ def priority(headers: Mapping[bytes, bytes]) -> int:
     return 0
 
 
-def under(batch: Batch, headers: Mapping[bytes, bytes]) -> Batch:
+def under(batch: Batch, headers: Mapping[bytes, bytes], stages: Stages | None = None) -> Batch:
     """A batch with what its request's headers say: `priority`, and milliseconds to wait in `x-timeout-ms`.
+
+    `stages` is where it is noted, for a request that is traced, that it is decoded now, and how it goes on.
 
     Raises Reply for a time that is none. What the body says already is kept; of two deadlines the earlier counts.
     """
+    if stages is not None:
+        batch.stages, stages.decoded = stages, time.perf_counter_ns()
     if b"priority" in headers and not batch.priority:
         batch.priority = priority(headers)
     text = headers.get(b"x-timeout-ms")

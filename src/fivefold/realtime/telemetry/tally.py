@@ -76,3 +76,20 @@ class Tally:
             for place, status in zip(self._places, pattern, strict=False):
                 place[status] = place.get(status, 0) + count
         self._patterns.clear()
+
+
+class Tallies:
+    """What each version answered since the server started, by number."""
+
+    def __init__(self) -> None:
+        self._held: dict[int, tuple[Tally, Sequence[str]]] = {}
+
+    def of(self, version: int, names: Sequence[str]) -> Tally:
+        """The tally of a version, whose features have these names."""
+        found = self._held.get(version)
+        # two threads may make one at once: one of them stays
+        return (found or self._held.setdefault(version, (Tally(), names)))[0]
+
+    def all(self) -> list[tuple[int, Tally, Sequence[str]]]:
+        """Each version with its tally and the names of its features."""
+        return [(version, tally, names) for version, (tally, names) in list(self._held.items())]
