@@ -1,4 +1,4 @@
-"""Load on an HTTP server: open loop at a rate, or closed loop over so many connections, with as little work as can be."""
+"""Load on an HTTP server with little work: open loop at a rate, or closed loop over so many connections."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ TICK = 0.0005
 
 
 class Measured(NamedTuple):
-    """`answered` counts statuses, `latencies` are seconds of the answers with 200, from when they should have been sent."""
+    """`answered` counts statuses, `latencies` are seconds of answers with 200, from when they should have been sent."""
 
     answered: Counter[int]
     latencies: list[float]

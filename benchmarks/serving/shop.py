@@ -21,9 +21,10 @@ customer = ff.Entity("customer", key="customer_id")
 spending = ff.FeatureView("spending", customer, orders, [
     ff.count(over="30d"), ff.sum("amount", over="30d"), ff.mean("amount", over="30d"), ff.max("amount", over="30d"),
     ff.last("amount"), ff.last("items")])
-late = ff.Model("returned", ff.Target(orders, "returned"), learner=ff.learner("lightgbm", n_estimators=100, num_leaves=31),
-    seed=0, features=[spending, ff.Request("amount", float), ff.Request("items", int),
-                      ff.Request("distance", float), ff.Derived("ratio", "amount / sum_amount_30d")],
+late = ff.Model("returned", ff.Target(orders, "returned"), seed=0,
+    learner=ff.learner("lightgbm", n_estimators=100, num_leaves=31),
+    features=[spending, ff.Request("amount", float), ff.Request("items", int),
+    ff.Request("distance", float), ff.Derived("ratio", "amount / sum_amount_30d")],
     split=ff.RandomSplit(0.2), gates=[ff.Gate("auc", at_least=0.5)])
 live = ff.Endpoint("returned", late, slo="SLO")
 """

@@ -149,7 +149,7 @@ def test_it_leaves_in_order_when_told_to(made: Shop, ray: OnRay) -> None:
     assert identity in {p.id for p in newest_predictions(made.root / ".fivefold", 1000)}
 
 
-@pytest.mark.parametrize("words", [("--grpc-port", "0"), ("--on", "mars"), ("--host", "0.0.0.0")])
+@pytest.mark.parametrize("words", [("--grpc-port", "0"), ("--on", "mars"), ("--host", "0.0.0.0"), ("--access-log", "-")])
 def test_what_ray_cannot_do_is_refused(made: Shop, words: tuple[str, ...]) -> None:
     found = made.run("serve", "--on", "ray", *words)
     assert (found.returncode, found.stderr.startswith("error: ")) == (1, True), found.stderr

@@ -32,9 +32,10 @@ def shop(_made: Path, tmp_path: Path) -> Shop:
 
 
 @pytest.fixture(scope="module")
-def one_server(_made: Path) -> Iterator[Server]:
+def one_server(_made: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server that several tests ask, and none changes."""
-    with Shop(_made).serve() as server:
+    # its log is not that of the shops that are copied later
+    with Shop(Path(shutil.copytree(_made, tmp_path_factory.mktemp("one") / "shop"))).serve() as server:
         yield server
 
 

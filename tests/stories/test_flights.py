@@ -44,8 +44,10 @@ def test_the_report_has_its_figures(demo: Path) -> None:
     assert metrics["late"]["logloss"]["value"] < metrics["always the base rate"]["logloss"]["value"]
     assert all(g["passed"] for g in facts["gates"])
     assert facts["serving"]["failed"] == 0
-    assert facts["serving"]["events"] > 700
-    assert facts["serving"]["equal"] == 12
+    assert facts["serving"]["events"] + facts["rollouts"]["events"] > 700
+    assert facts["rollouts"]["equal"] == 12
+    assert facts["rollouts"]["failed"] == 0
+    assert [r["ended"] for r in facts["rollouts"]["rollouts"]] == ["promote", "roll_back"]
     assert facts["skew"]["compared"] >= 1000
     assert facts["skew"]["differ"] == 0
     page = (demo / "report.html").read_text()

@@ -19,12 +19,14 @@ from fivefold.batch.score import Scored, score
 from fivefold.core.canonical import digest
 from fivefold.core.errors import Invalid
 from fivefold.core.learning import Model
-from fivefold.core.time import instant
+from fivefold.core.sources import Stream
+from fivefold.core.time import HOUR, instant
 from fivefold.core.uses import BatchJob
 from fivefold.data.snapshots import stretch_of
 from fivefold.demo import measure
 from fivefold.demo.flights import write_data
 from fivefold.demo.report import write_report
+from fivefold.demo.rollout import Rollouts, roll_out
 from fivefold.demo.start import start
 from fivefold.mlops import plan as plans
 from fivefold.mlops.apply import Outcome, apply
@@ -32,6 +34,7 @@ from fivefold.mlops.judge import judge_version
 from fivefold.mlops.materialise import materialise_views
 from fivefold.mlops.release import CHAMPION, promote
 from fivefold.mlops.train import Trained, train
+from fivefold.realtime.sending import Sender
 from fivefold.realtime.skew import Skew, skew
 from fivefold.workspace import Workspace, open_workspace
 from fivefold.workspace.served import served
@@ -90,12 +93,17 @@ def run(folder: Path, *, fast: bool = False, speed: float = 0.0, actor: str = "d
                 "the last day's departures, one after the other, and requests between them",
                 lambda show: measure.replay(workspace, NOW, speed, show),
             )
+            rolled: Rollouts = stage(
+                "rollout",
+                "a better version and a worse one, tried under load",
+                lambda show: _roll_out(workspace, checked, late, show),
+            )
             checked_skew: Skew = stage(
                 "skew", "computing what was served again, from history", lambda show: _skew(workspace)
             )
             stage("apply", "views over what the stream brought", lambda show: _apply(workspace, show))
             began_measuring = time.monotonic()
-            facts = _facts(workspace, outcome, late, baseline, scored, served_at, checked_skew, stages, inputs)
+            facts = _facts(workspace, outcome, late, baseline, scored, served_at, rolled, checked_skew, stages, inputs)
             measured = Stage("measure", round(time.monotonic() - began_measuring, 2), "figures of the report", True)
             facts["stages"].append(msgspec.to_builtins(measured))
             facts["seconds"] = round(time.monotonic() - began, 1)
@@ -162,6 +170,21 @@ def _inputs(workspace: Workspace) -> str:
     return digest("demo", {"project": workspace.project.digest, "sources": sources, "at": NOW})
 
 
+def _roll_out(workspace: Workspace, checked: plans.Checked, late: Trained, show: Any) -> tuple[Rollouts, str, bool]:
+    day, begin = measure.departures_of(workspace), instant(NOW)
+    end = max(flight["departed_at"] for flight in day) + HOUR
+    events = [{c: f[c] for c in measure.EVENT} for f in day if f["departed_at"] >= begin + measure.REPLAYED]
+    stream = workspace.project.get(Stream.kind, "takeoffs")
+    assert isinstance(stream, Stream)
+    broker = workspace.broker(stream)
+    try:
+        made = roll_out(workspace, dict(checked.schemas), late.version, end, events, Sender(stream, broker), show)
+    finally:
+        broker.close()
+    equal = measure.same_at_the_end(workspace, end)
+    return msgspec.structs.replace(made[0], equal=equal), made[1], made[2]
+
+
 def _skew(workspace: Workspace) -> tuple[Skew, str, bool]:
     found = skew(workspace)
     return found, f"{found.differ} of {found.compared:,} served values differ from history", True
@@ -186,6 +209,7 @@ def _facts(
     baseline: Trained,
     scored: Scored,
     served_at: measure.Serving,
+    rolled: Rollouts,
     found: Skew,
     stages: list[Stage],
     inputs: str,
@@ -214,6 +238,7 @@ def _facts(
         "importance": info["importance"],
         "calibration": measure.calibration(workspace, late.version),
         "serving": msgspec.to_builtins(served_at),
+        "rollouts": msgspec.to_builtins(rolled),
         "skew": {"predictions": found.predictions, "compared": found.compared, "differ": found.differ},
         "scoring": measure.scoring_rate(workspace, served(workspace, late.version)),
         "scored": msgspec.to_builtins(scored.manifest) | {"files": len(scored.manifest.files)},

@@ -6,12 +6,14 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from fivefold.access.authenticate import Authenticator
 from fivefold.core.errors import Unavailable
 from fivefold.core.sources import Stream
 from fivefold.core.uses import Endpoint
+from fivefold.ports.online import OnlineStore
 from fivefold.ports.streams import Broker
 from fivefold.realtime.batching.batcher import Batcher
 from fivefold.realtime.batching.gate import Gate
@@ -26,13 +28,20 @@ from fivefold.realtime.http import App
 from fivefold.realtime.prediction_log import PredictionLog
 from fivefold.realtime.push import Push
 from fivefold.realtime.sending import Sender
+from fivefold.realtime.telemetry.measuring import Measure, measuring
+from fivefold.realtime.telemetry.metrics_http import MetricsRoutes
+from fivefold.realtime.telemetry.watching import Watch
+from fivefold.realtime.telemetry.workers import Shared
 from fivefold.realtime.why_http import WhyRoutes
 from fivefold.workspace import Workspace
 from fivefold.workspace.predictions import LOOKUPS
 
 
 class Application(NamedTuple):
-    """The parts that answer. `watching` is the thread that looks for other champions."""
+    """The parts that answer. `watching` is the thread that looks for other champions.
+
+    `metrics` is told of what else is to be measured; `shared` writes the numbers of one worker for the others.
+    """
 
     app: App
     endpoints: Mapping[str, Live]
@@ -42,20 +51,35 @@ class Application(NamedTuple):
     push: Push
     door: Door
     watching: threading.Thread
+    metrics: list[Measure]
+    shared: Shared | None
+    store: OnlineStore
 
 
 @contextmanager
 def application(
-    workspace: Workspace, chosen: Sequence[Endpoint], *, hosts: tuple[str, ...], closed: bool, at: int | None = None
+    workspace: Workspace,
+    chosen: Sequence[Endpoint],
+    *,
+    hosts: tuple[str, ...],
+    closed: bool,
+    at: int | None = None,
+    watch: Watch | None = None,
+    numbers: Path | None = None,
+    state: Path | None = None,
 ) -> Iterator[Application]:
     """The application over endpoints, with its log and stores open; promotions are picked up while it is.
 
     `hosts` are the Host names it answers to; `closed` says whether credentials are asked for, and it closes by itself
     as soon as there is a user or a token. `at` (microseconds UTC) is the moment that is answered for; now, when None.
+    `watch` sees all requests; `numbers` is the folder where workers share theirs; `state` is where it logs, if not in
+    the workspace.
     What was logged is on the disk at its end. Raises Unavailable when a store does not answer.
     """
     env = workspace.env
-    logging_to = partial(PredictionLog, workspace.state, kept_for=env.predictions_for, most_bytes=env.predictions_bytes)
+    logging_to = partial(
+        PredictionLog, state or workspace.state, kept_for=env.predictions_for, most_bytes=env.predictions_bytes
+    )
     store, log, over = workspace.online(), logging_to(), threading.Event()
     lookups = logging_to(kind=LOOKUPS) if env.lookups_logged else None
     brokers: list[Broker] = []
@@ -67,6 +91,10 @@ def application(
         push = Push(workspace.project, partial(_Log, workspace, brokers))
         batcher = Batcher({n: e.slo for n, e in endpoints.items()})
         gate = Gate(endpoints, batcher, _rates(workspace), env.request_key.lower().encode())
+        watch = watch or Watch()
+        metrics: list[Measure] = [watch.samples]
+        measure = measuring(endpoints, batcher, gate, log, metrics)
+        shared = None if numbers is None else Shared(numbers, measure)
         app = App(
             endpoints,
             log,
@@ -79,11 +107,13 @@ def application(
             about=partial(_about, endpoints, batcher),
             why=WhyRoutes(workspace),
             feedback=FeedbackRoutes(endpoints, Labels(workspace, store)),
+            metrics=MetricsRoutes(shared or measure),
+            watch=watch,
         )
         watched = (endpoints, partial(door.close_if, workspace.catalog.grants.anybody), over)
         watcher = threading.Thread(target=_watch, args=watched, name="champions", daemon=True)
         watcher.start()
-        yield Application(app, endpoints, batcher, gate, features, push, door, watcher)
+        yield Application(app, endpoints, batcher, gate, features, push, door, watcher, metrics, shared, store)
     finally:
         over.set()
         door.end()

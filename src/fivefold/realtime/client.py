@@ -145,13 +145,16 @@ class Client:
         for host in self.hosts:
             host.close()
 
-    def predict(self, endpoint: str, row: Mapping[str, Any], *, timeout: float | None = None) -> dict[str, Any]:
+    def predict(
+        self, endpoint: str, row: Mapping[str, Any], *, at: str = "", timeout: float | None = None
+    ) -> dict[str, Any]:
         """The answer to one row: `prediction`, `id`, `features` and so on, as `POST /predict/ENDPOINT` gives it.
 
-        `timeout` (seconds) is for everything together. Raises Invalid for a row that the endpoint does not take,
+        `at` is the moment (ISO 8601) to answer for, now when left out; `timeout` (seconds) is for everything together.
+        Raises Invalid for a row that the endpoint does not take,
         NotFound for an unknown endpoint, Unavailable when no host gives an answer in time (Refused, if one said no).
         """
-        answer = self._ask(f"/predict/{quote(endpoint)}", row, timeout)
+        answer = self._ask(f"/predict/{quote(endpoint)}" + (f"?at={quote(at)}" if at else ""), row, timeout)
         (only,) = answer.pop("rows")
         return {**answer, **only}
 

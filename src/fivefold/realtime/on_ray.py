@@ -195,12 +195,14 @@ def _safe(workspace: Workspace, place: Place) -> bool:
     return require_safe(workspace, place.host, False, place.insecure_http)
 
 
-def require_no_more(grpc_port: int | None, encrypted: bool) -> None:
+def require_no_more(grpc_port: int | None, encrypted: bool, watched: bool) -> None:
     """Raise Invalid for what Ray's proxies do not do for us."""
     if grpc_port is not None:
         raise Invalid("Ray Serve does not carry our gRPC.", hint="Leave --grpc-port out, or serve without --on ray.")
     if encrypted:
         raise Invalid("Ray Serve's proxies speak no TLS.", hint="Use --insecure-http behind a proxy that encrypts.")
+    if watched:
+        raise Invalid("--access-log and --traces are not for --on ray.", hint="Ray has logs and traces of its own.")
 
 
 def _serve() -> Any:

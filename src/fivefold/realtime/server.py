@@ -6,6 +6,7 @@ import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from fivefold.core.errors import NotFound, Unavailable, missing_extra
@@ -15,6 +16,7 @@ from fivefold.realtime.application import Application, application
 from fivefold.realtime.endpoint import Live
 from fivefold.realtime.exposure import host_names, must_authenticate
 from fivefold.realtime.process import Process
+from fivefold.realtime.telemetry.watching import Watch
 from fivefold.realtime.tls import Certificates
 from fivefold.workspace import Workspace
 
@@ -23,10 +25,12 @@ if TYPE_CHECKING:
 
 
 class Replica(NamedTuple):
-    """One of several processes that serve: the socket they share, and the pipe to who supervises them."""
+    """One of several processes that serve: the socket they share, the pipe to who supervises them, and the folder of
+    their numbers."""
 
     listening: socket.socket
     pipe: int
+    numbers: Path
 
 
 def serve(
@@ -42,12 +46,13 @@ def serve(
     started: Callable[[str, Mapping[str, Live], bool], None] | None = None,
     started_grpc: Callable[[str], None] | None = None,
     replica: Replica | None = None,
+    watch: Watch | None = None,
 ) -> None:
     """Serve endpoints (all, or the named ones) until SIGTERM or SIGINT; requests under way are finished first.
 
     `at` (microseconds UTC) is the moment that is answered for, for data of the past; now, when left out. With
     `grpc_port` inference and features answer gRPC too. Events for a stream are appended to its broker. As a `replica`
-    it is one of several processes on a socket that is there already.
+    it is one of several processes on a socket that is there already. `watch` sees every request.
 
     Credentials are asked for where the environment says so, where other machines can reach the address, and as soon as
     the project has a user or a token; `started` is told whether they are, with the URL and the endpoints.
@@ -60,7 +65,15 @@ def serve(
     hosts = host_names(host, workspace.env.hosts)
     with (
         bound(host, port) if replica is None else replica.listening as listening,
-        application(workspace, chosen, hosts=hosts, closed=closed, at=at) as opened,
+        application(
+            workspace,
+            chosen,
+            hosts=hosts,
+            closed=closed,
+            at=at,
+            watch=watch,
+            numbers=None if replica is None else replica.numbers,
+        ) as opened,
     ):
         endpoints = opened.endpoints
         rpcs = None
@@ -69,6 +82,9 @@ def serve(
         process = Process(
             opened.app, tls, lambda at: started(at, endpoints, closed) if started else None, rpcs, started_grpc
         )
+        opened.metrics.append(process.connections)
+        if opened.shared is not None:
+            process.shares(opened.shared)
         if replica is not None:
             for live in endpoints.values():
                 live.warm()
@@ -109,7 +125,7 @@ def _grpc(opened: Application) -> Callable[..., RpcServer]:
         raise missing_extra("grpcio", "grpc", "serving gRPC") from None
     inference = OipCalls(opened.endpoints, opened.batcher, lambda: opened.app.draining, opened.gate)
     calls: list[Call] = [*inference.calls, *FeatureCalls(opened.features, opened.push).calls]
-    return partial(RpcServer, Calls(calls, opened.door))
+    return partial(RpcServer, Calls(calls, opened.door, opened.app.watch))
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from typing import Any
 from fivefold.realtime.batching.lane import Lane
 from fivefold.realtime.batching.lane import Live as Answers
 from fivefold.realtime.batching.turns import EventLoop, Loop, Turn
+from fivefold.realtime.batching.waiting import Ready
 from fivefold.realtime.endpoint import Live
 from fivefold.realtime.protocols.batch import Batch, Outcome
 
@@ -26,17 +27,28 @@ class Batcher:
         self._lanes: dict[str, Lane] = {}
 
     def __call__(self, live: Live, batch: Batch) -> Awaitable[Outcome]:
-        """Answer a batch at the end of this turn, or when the worker is free.
+        """Answer a batch at the end of this turn, or when the worker is free; at once, while requests come one by one.
 
         Raises Overloaded when it would be late, Expired when its time is over, else what `Live.answer` raises.
         """
         lane, now = self._turned(live)
+        if self._turn.alone:
+            found = lane.answer_alone(batch, now)
+            if found is not None:
+                return Ready(found)
         return lane.add(batch, now)
 
     def require(self, live: Answers, rows: int, priority: int, over: int | None = None) -> None:
         """Raise Overloaded when rows that are read now could not be answered in time."""
         lane, now = self._turned(live)
+        if not self._turn.asked and lane.idle:
+            return  # nothing is in front of it
         lane.require(rows, priority, over, now)
+
+    @property
+    def lanes(self) -> Mapping[str, Lane]:
+        """What was asked of each endpoint that anything was asked of, and what calls of it take."""
+        return self._lanes
 
     def counts(self, name: str) -> dict[str, Any]:
         """What was merged, refused and too late at an endpoint, and what calls take."""
@@ -70,3 +82,5 @@ class Batcher:
         for lane in self._lanes.values():
             lane.work()
         self._turn.end(self._loop.now())
+        if self._turn.asked > 1:
+            self._loop.soon(self._turn.polled)

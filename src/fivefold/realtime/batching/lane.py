@@ -13,6 +13,7 @@ from fivefold.realtime.batching.turns import Loop, Timer, Turn
 from fivefold.realtime.batching.waiting import Waiting
 from fivefold.realtime.protocols.batch import Batch, Outcome
 from fivefold.realtime.protocols.bounds import Expired
+from fivefold.realtime.telemetry.tally import SIZES, Histogram
 
 LONG = 2_000_000
 """Nanoseconds from which on a call is made by the worker, so that the loop goes on."""
@@ -53,6 +54,23 @@ class Lane:
         self._waited = False
         self._between = Between()
         self.expired = self.merged = self.calls = 0
+        self.sizes = Histogram(SIZES)
+        """Rows of calls."""
+
+    @property
+    def cancelled(self) -> int:
+        """Requests whose client left before they were computed, which they never were."""
+        return self._queue.cancelled
+
+    @property
+    def waiting(self) -> tuple[int, int]:
+        """Requests that wait, and their rows."""
+        return len(self._queue), self._queue.rows
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing waits and nothing is being computed."""
+        return not self._busy and not len(self._queue)
 
     @property
     def calling(self) -> Fit:
@@ -85,6 +103,24 @@ class Lane:
             raise self.door.refuse(late)
         return work
 
+    def answer_alone(self, batch: Batch, now: int) -> Outcome | None:
+        """Answer a batch here and now, if nothing is in front of it and it takes short; else None.
+
+        Raises Expired when its time is over, else what the call raises.
+        """
+        fit = self.calling
+        if self._busy or len(self._queue) or fit.usual(batch.size) > LONG:
+            return None
+        if batch.deadline is not None and batch.deadline <= now:
+            raise self._too_late()
+        self._turn.asked += 1
+        answers, took = self._timed([batch])
+        (found,) = self._noted([batch], fit, answers, took)
+        self.door.answering.add(batch.size, took)
+        if isinstance(found, Exception):
+            raise found
+        return found
+
     def add(self, batch: Batch, now: int) -> Waiting:
         """Let a batch wait for the end of the turn. Raises Expired when its time is over, Overloaded as `require`."""
         over = batch.deadline
@@ -116,15 +152,14 @@ class Lane:
             size = sum(e.batch.size for e in entries)
             if fit.usual(size) <= LONG or (size > 1 and len(entries) > 1 and fit.usual(1) <= LONG):
                 rows += size
-                self._give(entries, self._noted(entries, fit, *self._timed(entries)))
+                self._give(entries, self._called(entries, fit))
             elif self._busy or self._should_wait(entries, fit):
                 held += entries
                 if self._busy and fit.usual(1) > LONG:
                     break
             else:
                 self._hand_over(entries, fit)
-        for entry in held:
-            queue.add(entry)
+        queue.put_back(held)
         if rows:
             self.door.answering.add(rows, self._loop.now() - began)
         if len(queue) or self._timer is not None:
@@ -165,17 +200,22 @@ class Lane:
             now = self._loop.now()
             for entry in entries:
                 self.door.gradient.add(now - entry.arrived)
-            self._give(entries, self._noted(entries, fit, *found))
+            self._give(entries, self._noted(batches, fit, *found))
             self.work()
 
-        self._loop.aside(lambda: self._timed(entries), done)
+        batches = [e.batch for e in entries]
+        self._loop.aside(lambda: self._timed(batches), done)
 
-    def _timed(self, entries: Sequence[Entry]) -> tuple[Sequence[Answer | Exception], int]:
-        """The answers of entries of one signature, or for each why there is none, and the nanoseconds it took."""
-        count, began = len(entries), self._loop.now()
+    def _called(self, entries: Sequence[Entry], fit: Fit) -> Sequence[Answer | Exception]:
+        batches = [e.batch for e in entries]
+        return self._noted(batches, fit, *self._timed(batches))
+
+    def _timed(self, batches: Sequence[Batch]) -> tuple[Sequence[Answer | Exception], int]:
+        """The answers of batches of one signature, or for each why there is none, and the nanoseconds it took."""
+        count, began = len(batches), self._loop.now()
         answers: Sequence[Answer | Exception]
         try:
-            answers = self._live.answer_together([e.batch for e in entries])
+            answers = self._live.answer_together(batches)
             if len(answers) != count:
                 answers = [Unavailable(f"{len(answers)} answers were made for {count} requests.")] * count
         except Exception as e:  # the edge of a call: its requests fail, the others go on
@@ -183,12 +223,14 @@ class Lane:
         return answers, self._loop.now() - began
 
     def _noted(
-        self, entries: Sequence[Entry], fit: Fit, answers: Sequence[Answer | Exception], took: int
+        self, batches: Sequence[Batch], fit: Fit, answers: Sequence[Answer | Exception], took: int
     ) -> Sequence[Answer | Exception]:
         self.calls += 1
-        self.merged += len(entries) > 1
+        self.merged += len(batches) > 1
+        rows = sum(b.size for b in batches)
+        self.sizes.add(rows)
         if not isinstance(answers[0], Exception):
-            fit.add(sum(e.batch.size for e in entries), took)
+            fit.add(rows, took)
         return answers
 
     def _give(self, entries: Sequence[Entry], answers: Sequence[Answer | Exception]) -> None:

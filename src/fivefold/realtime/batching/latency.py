@@ -6,7 +6,7 @@ import numpy as np
 
 KEPT = 256
 """Calls that are remembered; older ones are forgotten, so that the fit follows a machine that becomes slower."""
-EVERY = 64
+EVERY = 128
 """Calls between fits, once there are many; the first ones are fitted at each power of two."""
 COLD = 2
 """The first calls load libraries and fill caches: they are not remembered."""
@@ -24,8 +24,8 @@ class Fit:
 
     def __init__(self) -> None:
         self.each = self.once = self.beyond = 0.0
-        self._rows = np.ones(KEPT)
-        self._took = np.zeros(KEPT)
+        self._rows = [1] * KEPT
+        self._took = [0] * KEPT
         self._count = -COLD
         self._next = 1
 
@@ -58,7 +58,7 @@ class Fit:
 
     def _fit(self) -> None:
         count = min(self._count, KEPT)
-        rows, took = self._rows[:count], self._took[:count]
+        rows, took = np.array(self._rows[:count], float), np.array(self._took[:count], float)
         if rows.min() == rows.max():
             self.each, self.once = float(np.median(took)) / float(rows[0]), 0.0
         else:

@@ -11,6 +11,8 @@ PATIENCE = 1_000_000_000
 """Nanoseconds after which an answer comes too late where the endpoint promises no time."""
 MOST_WAITING = 4096
 """Requests of one endpoint that may wait at once."""
+UNKNOWN, UNKNOWN_PATIENT = 64, 512
+"""Requests a turn that are let in before it is known what they take; the second where no time is promised."""
 USUAL = 4
 """The priority of who states none; 1 goes first."""
 _SHARES = {1: 1.0, 2: 1.0, 3: 0.95, 4: 0.9, 5: 0.7, 6: 0.6, 7: 0.5, 8: 0.5}
@@ -46,8 +48,11 @@ class Door:
         A turn may take half of the time promised: who arrives just after it began waits for it and for the next.
         """
         turn, fit = self._turn, self.answering
-        if not turn.queued or not fit.known:
+        if not turn.queued:
             return 0.0
+        if not fit.known:
+            # letting all in until it is known how long they take would be a backlog of seconds after a start under load
+            return 1.0 if turn.asked >= (UNKNOWN_PATIENT if self.slo is None else UNKNOWN) else 0.0
         promised = self.promised * share(priority)
         # a margin beyond this would starve the endpoint for what has nothing to do with its load
         margin = min(turn.margin, promised / 4)

@@ -17,12 +17,11 @@ class Entry:
     `due` is when it should be answered, `over` when nobody wants the answer any more (None: never).
     """
 
-    __slots__ = ("arrived", "batch", "due", "key", "level", "over", "waiting")
+    __slots__ = ("arrived", "batch", "due", "level", "over", "waiting")
 
     def __init__(self, batch: Batch, waiting: Waiting, level: int, arrived: int, due: int, over: int | None) -> None:
         self.batch, self.waiting, self.level = batch, waiting, level
         self.arrived, self.due, self.over = arrived, due, over
-        self.key = signature_of(batch)
 
 
 def signature_of(batch: Batch) -> Hashable:
@@ -36,7 +35,7 @@ class Queue:
 
     def __init__(self) -> None:
         self._entries: list[Entry] = []
-        self.rows = 0
+        self.rows = self.cancelled = 0
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -46,12 +45,17 @@ class Queue:
         self._entries.append(entry)
         self.rows += entry.batch.size
 
+    def put_back(self, entries: list[Entry]) -> None:
+        """Entries that were taken and are not called yet go where they were."""
+        self._keep(entries + self._entries)
+
     def expired(self, now: int) -> list[Entry]:
         """Entries whose time is over, taken out; those that were cancelled are dropped."""
         gone: list[Entry] = []
         kept: list[Entry] = []
         for e in self._entries:
             if e.waiting.done():
+                self.cancelled += 1
                 continue
             (gone if e.over is not None and e.over <= now else kept).append(e)
         self._keep(kept)
@@ -70,11 +74,17 @@ class Queue:
 
         By level, which waiting improves, then by deadline. One with more rows than `most_rows` goes alone.
         """
+        if len(self._entries) == 1:
+            alone = self._entries
+            self._keep([])
+            return alone
         self._entries.sort(key=lambda e: (e.level - (now - e.arrived) // AGE, e.due))
         head = self._entries[0]
-        taken, kept, rows = [head], [], head.batch.size
+        taken: list[Entry] = [head]
+        kept: list[Entry] = []
+        rows, key = head.batch.size, signature_of(head.batch)
         for e in self._entries[1:]:
-            if e.key == head.key and rows + e.batch.size <= most_rows:
+            if signature_of(e.batch) == key and rows + e.batch.size <= most_rows:
                 taken.append(e)
                 rows += e.batch.size
             else:

@@ -91,29 +91,49 @@ class Turn:
     def __init__(self) -> None:
         self.open = False
         self.started = self.arrived = 0
+        self.asked = self._asked_before = 0
         self.queued = self.margin = 0.0
         self._ended = -(2**62)
+        self._polled = True
         self._expected = 0.0
         self._errors = [0.0] * TURNS
         self._count = 0
 
+    @property
+    def alone(self) -> bool:
+        """Whether this is the first request of its turn, and the last turn had no other: most likely none follows."""
+        return not self.asked and self._asked_before <= 1
+
     def begin(self, now: int) -> None:
         """The first request of a turn is here."""
-        slept = now - self._ended > BLOCKED
+        slept = self._polled or (self.asked <= 1 and now - self._ended > BLOCKED)
         self.arrived = now if slept else self.started
+        if not slept and self.queued:
+            # the answers of the turn before have only now been sent
+            self._note(now - self._expected)
         self.started = now
-        self.open, self.queued = True, 0.0
+        self.open, self.queued, self.asked = True, 0.0, 0
 
     def took_on(self, now: int, work: float, once: float) -> None:
         """A request was let in, with so many nanoseconds of work, and a part that is the same for any number."""
+        self.asked += 1
         self.queued += work
         self._expected = now + self.queued + once
 
     def end(self, now: int) -> None:
         """All of it is answered."""
-        self.open, self._ended = False, now
-        if self.queued:
-            self._errors[self._count % TURNS] = now - self._expected
-            self._count += 1
-            if self._count % EVERY == 0:
-                self.margin = max(0.0, sorted(self._errors)[int(SLOWER * TURNS)])
+        self.open, self._ended, self._asked_before, self._polled = False, now, self.asked, False
+
+    def polled(self) -> None:
+        """The loop has looked for more since the turn ended: without a turn since, nothing was there."""
+        if not self.open:
+            self._polled = True
+            if self.queued:
+                self._note(self._ended - self._expected)
+                self.queued = 0.0
+
+    def _note(self, error: float) -> None:
+        self._errors[self._count % TURNS] = error
+        self._count += 1
+        if self._count % EVERY == 0:
+            self.margin = max(0.0, sorted(self._errors)[int(SLOWER * TURNS)])

@@ -31,6 +31,19 @@ class Waiting(asyncio.Future[Outcome]):
             self.resume()
 
 
+class Ready:
+    """An answer that is there already."""
+
+    __slots__ = ("_found",)
+
+    def __init__(self, found: Outcome) -> None:
+        self._found = found
+
+    def __await__(self) -> Generator[Any, None, Outcome]:
+        return self._found
+        yield  # never: nothing is waited for
+
+
 class Later:
     """A response that is being made: `then` is called with it, once, unless it was cancelled."""
 

@@ -66,7 +66,8 @@ by_delay = ff.Model("by_delay", arrives_late, split=split, metrics=metrics, feat
                     learner=ff.learner("logistic"))
 
 # One model, used twice: answered one flight at a time, and scored at midnight for all of the last day
-live = ff.Endpoint("late", late)
+# A version that is made canary answers three of ten planes, until what really happened shows which one is better
+live = ff.Endpoint("late", late, rollout=ff.Canary("30%", by="tailnum"))
 schedule = ff.View("schedule", """
     select t.carrier || t.flight || '-' || t.origin || '-' || strftime(t.time_hour, '%Y%m%d%H') as flight_id,
            t.origin, t.dest, t.carrier, t.tailnum, t.distance, t.hour, p.seats, 0 as dep_delay,
