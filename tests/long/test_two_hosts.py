@@ -7,6 +7,7 @@ HAProxy comes with the extra `ray`.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import http.client
 import json
 import os
@@ -15,6 +16,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import threading
 import time
 from collections import Counter
@@ -121,6 +123,9 @@ def token(shop: Shop) -> str:
 @pytest.fixture(scope="module")
 def hosts(shop: Shop, token: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[HostMachine]]:
     made: list[HostMachine] = []
+    # the addresses are those of the machine: one run at a time has them
+    alone = (Path(tempfile.gettempdir()) / "fivefold-two-hosts.lock").open("w")
+    fcntl.flock(alone, fcntl.LOCK_EX)
     with contextlib.suppress(subprocess.CalledProcessError):  # it is there
         # whatever becomes of the hosts, nothing that is meant for them is sent to anybody else
         ip("route", "add", "blackhole", "10.77.0.0/16")
@@ -134,6 +139,7 @@ def hosts(shop: Shop, token: str, tmp_path_factory: pytest.TempPathFactory) -> I
     finally:
         for host in made:
             host.end()
+        alone.close()
 
 
 @pytest.fixture(scope="module")
@@ -271,7 +277,7 @@ def test_a_host_that_is_killed_costs_the_requests_it_had_and_they_are_asked_agai
         load.more(100)
         hosts[0].serve()
         load.more(20, "a")
-    assert load.failed == []
+    assert load.failed[:3] == []
     assert load.cut <= len(load.threads)
 
 
