@@ -9,7 +9,7 @@ import pytest
 from fivefold.core.errors import Unavailable
 from fivefold.mlops.release import rollback
 from fivefold.ports.trees import read_manifest
-from fivefold.realtime.endpoint import prediction_id
+from fivefold.realtime.logged import prediction_id
 from fivefold.workspace.predictions import read_predictions
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +15,7 @@ from fivefold.cli.session import HERE, EnvOption, JsonOption, ProjectOption, emi
 
 if TYPE_CHECKING:
     from fivefold.realtime.endpoint import Live
+    from fivefold.realtime.telemetry.watching import Watch
     from fivefold.realtime.tls import Certificates
 
 
@@ -68,6 +72,13 @@ def serve(
     workers: Annotated[
         str, typer.Option("--workers", metavar="N|N-M", help="Processes that answer; of N-M as many as the load needs.")
     ] = "1",
+    on: Annotated[
+        str,
+        typer.Option("--on", metavar="ray", help="Serve in replicas of Ray Serve, of which --workers says how many."),
+    ] = "",
+    address: Annotated[
+        str, typer.Option("--address", help="Of a Ray cluster, such as auto; one of its own, when left out.")
+    ] = "",
     replica: Annotated[str, typer.Option("--replica", hidden=True, help="The socket and pipe of a worker.")] = "",
     tls_cert: Annotated[Path | None, typer.Option(help="A chain of certificates in PEM: serve with TLS.")] = None,
     tls_key: Annotated[Path | None, typer.Option(help="Its key, in PEM.")] = None,
@@ -78,6 +89,16 @@ def serve(
     insecure_http: Annotated[
         bool, typer.Option("--insecure-http", help="Serve other machines without TLS: a proxy in front encrypts.")
     ] = False,
+    access_log: Annotated[
+        str, typer.Option("--access-log", metavar="FILE|-", help="A line of JSON for each request; - for the output.")
+    ] = "",
+    traces: Annotated[
+        float | None,
+        typer.Option("--traces", metavar="SHARE", help="Trace this share of requests (0 to 1) with OpenTelemetry."),
+    ] = None,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Say what a request goes through and what each stage takes, and end.")
+    ] = False,
     project: ProjectOption = HERE,
     env: EnvOption = "dev",
 ) -> None:
@@ -86,8 +107,15 @@ def serve(
     Clients of the Open Inference Protocol (`/v2`, and gRPC with --grpc-port), of TensorFlow Serving (`/v1/models`) and
     of MLflow (`/invocations`) get the same answers; docs/serving.md has a request for each. As soon as there is a user
     or a token, credentials are asked for; other machines are served only then, and with TLS (docs/security.md). With
-    --workers, SIGHUP replaces the processes one by one, without a failed request.
+    --workers, SIGHUP replaces the processes one by one, without a failed request. `/metrics` is for Prometheus;
+    docs/operations.md has that, --access-log, --traces and --explain. With --on ray the same is served by a Ray cluster
+    (docs/beyond_one_machine.md).
     """
+    if explain:
+        from fivefold.cli.explain import explain_endpoints
+
+        explain_endpoints(project, env, endpoint or None, at)
+        return
     from fivefold.core.time import instant
     from fivefold.realtime.replicas import parse_workers, replica_of, supervise
     from fivefold.realtime.server import chosen_endpoints, require_safe
@@ -99,6 +127,11 @@ def serve(
     mine = replica_of(replica) if replica else None
     if insecure_http and mine is None:
         print("warning: --insecure-http: whoever listens on the way reads passwords and tokens.", file=sys.stderr)
+    if on or address:
+        watched = bool(access_log) or traces is not None
+        ours = (grpc_port, tls is not None, watched)
+        _on_ray(on, address, project, env, endpoint or [], moment, workers, host, port, insecure_http, ours)
+        return
     if mine is None and (least, most) != (1, 1):
         with workspace(project, env) as opened:
             # what is wrong is said once, and not by each worker
@@ -107,7 +140,7 @@ def serve(
         scheme = "https" if tls else "http"
         supervise(sys.argv[1:], scheme, host, port, grpc_port, least, most, lambda text: print(text, flush=True))
         return
-    with workspace(project, env) as opened:
+    with workspace(project, env) as opened, _watching(access_log, traces) as watch:
         run(
             opened,
             host=host,
@@ -120,6 +153,7 @@ def serve(
             started=None if mine else _introduce,
             started_grpc=None if mine else lambda where: print(f"serving gRPC on {where}", flush=True),
             replica=mine,
+            watch=watch,
         )
 
 
@@ -151,6 +185,59 @@ def score(
     )
 
 
+def _on_ray(
+    on: str,
+    address: str,
+    project: Path,
+    env: str,
+    names: list[str],
+    at: int | None,
+    replicas: str,
+    host: str,
+    port: int,
+    insecure_http: bool,
+    ours: tuple[int | None, bool, bool],
+) -> None:
+    from fivefold.core.errors import Invalid
+    from fivefold.realtime import on_ray
+    from fivefold.workspace.project_file import find_root, read_settings
+
+    if on != "ray":
+        raise Invalid(f"--on {on!r} (accepted: ray).", hint="--address is of a Ray cluster, for --on ray.")
+    on_ray.require_no_more(*ours)
+    root = find_root(project)
+    made = on_ray.application(
+        root, env=env, names=names, at=at, replicas=replicas, host=host, insecure_http=insecure_http
+    )
+    name = f"{read_settings(root).project}-{env}"
+    on_ray.run(
+        made,
+        name=name,
+        host=host,
+        port=port,
+        address=address,
+        ready=lambda url: print(f"serving {name} on Ray at {url} (Ctrl-C ends it)", flush=True),
+    )
+
+
+@contextmanager
+def _watching(access_log: str, traces: float | None) -> Iterator[Watch]:
+    """What sees each request."""
+    from contextlib import ExitStack, closing
+
+    from fivefold.realtime.telemetry.access_log import AccessLog
+    from fivefold.realtime.telemetry.watching import Watch
+
+    with ExitStack() as stack:
+        access = stack.enter_context(closing(AccessLog(access_log))) if access_log else None
+        tracing = None
+        if traces is not None:
+            from fivefold.realtime.telemetry.tracing import tracing as tracing_to
+
+            tracing = stack.enter_context(closing(tracing_to(traces, os.environ)))
+        yield Watch(access, tracing)
+
+
 def _certificates(cert: Path | None, key: Path | None, client_ca: Path | None) -> Certificates | None:
     from fivefold.core.errors import Invalid
     from fivefold.realtime.tls import Certificates
@@ -162,7 +249,7 @@ def _certificates(cert: Path | None, key: Path | None, client_ca: Path | None) -
     return Certificates(cert, key, client_ca)
 
 
-def _introduce(url: str, endpoints: dict[str, Live], closed: bool) -> None:
+def _introduce(url: str, endpoints: Mapping[str, Live], closed: bool) -> None:
     """Say where it listens, with a request that works."""
     import json
 

@@ -17,6 +17,7 @@ from fivefold.realtime.batching.cache import PredictionCache, key_of, maker, see
 from fivefold.realtime.batching.isolate import OutOfCalls, Systematic, isolate
 from fivefold.realtime.protocols.batch import Batch, Signature
 from fivefold.realtime.rules import Rules
+from fivefold.realtime.telemetry.stages import note
 from fivefold.workspace.served import Served
 
 
@@ -69,6 +70,9 @@ class Answering:
 
         Raises Unavailable when the store does not answer, Invalid when it does not answer for that moment any more.
         """
+        traced = [b.stages for b in batches if b.stages is not None and not b.stages.called]
+        if traced:
+            note("called", traced)
         out: list[Answered | FivefoldError | None] = [None] * sum(b.size for b in batches)
         taken: list[tuple[int, dict[str, Any], list[str]]] = []
         first = 0
@@ -76,6 +80,8 @@ class Answering:
             self._take(batch, first, out, taken)
             first += batch.size
         found = self.lookup.vectors(store, [row for _, row, _ in taken], at) if taken else []
+        if traced:
+            note("looked_up", traced)
         good: list[tuple[int, dict[str, Any], list[str], Vector]] = []
         for (i, row, warnings), vector in zip(taken, found, strict=True):
             if isinstance(vector, FivefoldError):
@@ -83,6 +89,8 @@ class Answering:
             else:
                 good.append((i, row, warnings, vector))
         predicted = self._predictions(good) if good else []
+        if traced:
+            note("predicted", traced)
         for (i, row, warnings, vector), prediction in zip(good, predicted, strict=True):
             if isinstance(prediction, FivefoldError):
                 out[i] = prediction

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections import deque
@@ -18,10 +17,13 @@ from fivefold.ports.online import OnlineStore
 from fivefold.realtime.answering import Answered, Answering
 from fivefold.realtime.batching.cache import PredictionCache
 from fivefold.realtime.labels import labelled_loss, require_label
+from fivefold.realtime.logged import entry, prediction_id
 from fivefold.realtime.prediction_log import PredictionLog
 from fivefold.realtime.protocols.batch import Batch, Outcome, Signature
 from fivefold.realtime.protocols.bounds import Expired
 from fivefold.realtime.protocols.oip_about import Counts
+from fivefold.realtime.telemetry.tally import Tallies
+from fivefold.realtime.trial import Trial
 from fivefold.realtime.trying import Trying
 from fivefold.workspace import Workspace
 from fivefold.workspace.predictions import Prediction
@@ -65,6 +67,7 @@ class Live:
         """Why the champion is not the version that answers, None when it is."""
         self.counts = Counts()
         self._counting = threading.Lock()
+        self.tallies = Tallies()
         rollout = endpoint.rollout
         self._trying = None if rollout is None else Trying(workspace, store, self, self._model, rollout)
         self._recorded: deque[Batch] = deque(maxlen=_RECORDED)
@@ -77,9 +80,17 @@ class Live:
         return self._using.served if self._using else None
 
     @property
+    def using(self) -> Answering:
+        """The version that answers now. Raises Unavailable when there is none."""
+        if self._using is None:
+            what = self.trouble or Unavailable(f"the model of the endpoint {self.name!r} has no champion yet.")
+            raise Unavailable(what.message, hint=what.hint or f"Run `fivefold train {self._model}`.")
+        return self._using
+
+    @property
     def signature(self) -> Signature:
         """What it takes and gives now. Raises Unavailable when there is no champion to answer."""
-        return self._in_use().signature
+        return self.using.signature
 
     @property
     def key(self) -> str:
@@ -110,6 +121,11 @@ class Live:
         """What is known of a version on trial; None when there is none."""
         return None if self._trying is None else self._trying.about()
 
+    @property
+    def trial(self) -> Trial | None:
+        """The trial of a version on trial; None when there is none."""
+        return None if self._trying is None else self._trying.trial
+
     def close(self) -> None:
         """Write down what is known of a version on trial."""
         if self._trying is not None:
@@ -117,11 +133,11 @@ class Live:
 
     def require_label(self, label: Any) -> None:
         """Raise Invalid for a label that the model cannot have."""
-        require_label(self._in_use().served.loaded.about, label)
+        require_label(self.using.served.loaded.about, label)
 
     def labelled(self, prediction: Prediction, label: Any) -> None:
         """The truth about a prediction came. Raises Invalid for a label that the model cannot have."""
-        using = self._in_use()
+        using = self.using
         loss = labelled_loss(using.served.loaded.about, prediction.prediction, label)
         if self._trying is not None:
             self._trying.lost(prediction.version, loss)
@@ -204,7 +220,7 @@ class Live:
 
         Deadlines are the caller's business. May run in any thread. Raises what `answer` raises, for all of them.
         """
-        using, trying = self._in_use(), self._trying
+        using, trying = self.using, self._trying
         if trying is None or not trying.knows(batches[0].version):
             using.signature.require_version(batches[0].version)
         at = batches[0].at
@@ -222,6 +238,9 @@ class Live:
         except FivefoldError:
             for batch in batches:
                 self._count(batch, failed=True)
+                self.tallies.of(using.served.version.number, using.lookup.names).add(
+                    time.perf_counter_ns() - batch.started, batch.size, batch.size, ()
+                )
             raise
         outcomes, first = [], 0
         for batch in batches:
@@ -234,12 +253,20 @@ class Live:
     ) -> Outcome:
         """An outcome of what a version answered to a batch, logged."""
         out = Outcome(using.signature, at, using.lookup.names, [], {}, [], [], [])
+        statuses: list[Sequence[str]] = []
         for i, found in enumerate(answered):
             if isinstance(found, FivefoldError):
                 out.errors[i] = found
                 out.add(None, None, [], "")
             else:
                 out.add(found.prediction, found.vector, found.warnings, self._logged(using, found, at, batch))
+                statuses.append(found.vector.statuses)
+        now = time.perf_counter_ns()
+        self.tallies.of(using.served.version.number, using.lookup.names).add(
+            now - batch.started, batch.size, len(out.errors), statuses
+        )
+        if batch.stages is not None and not batch.stages.answered:
+            batch.stages.answered = now
         self._count(batch, failed=len(out.errors) == batch.size)
         return out
 
@@ -247,12 +274,6 @@ class Live:
         """Answer the row that the version was tested on some times, for nobody, so that the first request is quick."""
         if self._using is not None:
             self._using.warm(self._store, self._workspace.clock() if self._at is None else self._at)
-
-    def _in_use(self) -> Answering:
-        if self._using is None:
-            what = self.trouble or Unavailable(f"the model of the endpoint {self.name!r} has no champion yet.")
-            raise Unavailable(what.message, hint=what.hint or f"Run `fivefold train {self._model}`.")
-        return self._using
 
     def _count(self, batch: Batch, failed: bool) -> None:
         took = time.perf_counter_ns() - batch.started
@@ -271,30 +292,5 @@ class Live:
         now = self._workspace.clock()
         made = prediction_id(now)
         self.counts.last = now
-        version, names = using.served.version, using.lookup.names
-        row, (values, times, statuses, seen), prediction, _ = found
-        said = using.signature.said(prediction)
-        took = (time.perf_counter_ns() - batch.started) // 1000
-        self._log.put(
-            lambda: Prediction(
-                made,
-                now,
-                self.name,
-                version.model,
-                version.number,
-                version.key,
-                row,
-                dict(zip(names, zip(values, times, statuses, strict=True), strict=True)),
-                at,
-                seen,
-                said,
-                took,
-            ),
-            made,
-        )
+        self._log.put(entry(made, now, self.name, using, found, at, batch.started), made)
         return made
-
-
-def prediction_id(now: int) -> str:
-    """A new identifier that sorts by time: microseconds in hex, then 64 random bits."""
-    return f"p{now:014x}{os.urandom(8).hex()}"

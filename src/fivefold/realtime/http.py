@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 import traceback
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
@@ -29,6 +30,8 @@ from fivefold.realtime.predictor import Predict, predict
 from fivefold.realtime.replies import Reply, refusal
 from fivefold.realtime.routes import Permission, Request, Response, Routes
 from fivefold.realtime.sites import LOOPBACK, Sites
+from fivefold.realtime.telemetry.metrics_http import MetricsRoutes
+from fivefold.realtime.telemetry.watching import Visit, Watch
 from fivefold.realtime.tfserving_http import TfServingRoutes
 from fivefold.realtime.why_http import WhyRoutes
 
@@ -49,7 +52,7 @@ class App:
     `hosts` are the Host names it answers to, `origins` the web pages; `door` says who may do what.
 
     `predict` answers a batch for an endpoint, whatever format it came in; `gate` refuses requests before they are
-    read; `about` tells more of an endpoint for the list of them.
+    read; `about` tells more of an endpoint for the list of them; `watch` sees every request and its answer.
     """
 
     def __init__(
@@ -66,7 +69,10 @@ class App:
         predict: Predict = predict,
         gate: Gate | None = None,
         about: Callable[[str], Mapping[str, Any]] = lambda name: {},
+        metrics: MetricsRoutes | None = None,
+        watch: Watch | None = None,
     ) -> None:
+        self.watch = watch or Watch()
         self._gate = gate
         self._sites, self._door = Sites(hosts, origins), door
         health = HealthRoutes(endpoints, log, lambda: self.draining, about)
@@ -79,7 +85,7 @@ class App:
                 *MlflowRoutes(endpoints, predict).routes,
                 *(features.routes if features is not None else []),
                 *(feedback.routes if feedback is not None else []),
-                *(feedback.routes if feedback is not None else []),
+                *(metrics.routes if metrics is not None else []),
                 *(why.routes if why is not None else []),
             ]
         )
@@ -101,21 +107,27 @@ class App:
 
     def refused(self, status: int, message: str) -> Response:
         """The answer to what is no proper request."""
+        self.watch.refused(status)
         return _told("", Reply(status, message))
 
     async def _answer(self, asked: http1.Request) -> Response:
         path = unquote(asked.path) if "%" in asked.path else asked.path
+        visit = self.watch.begin(asked)
         try:
-            found = await self._respond(asked, path)
+            found = await self._respond(asked, path, visit)
         except Reply as e:
             found = _told(path, e)
         except FivefoldError as e:
             found = _told(path, refusal(e))
         except Exception:  # the edge of the process: one request may fail, the others go on
             found = _told(path, _fault())
+        except BaseException:  # the client has left
+            self.watch.left(visit, asked)
+            raise
+        found = self.watch.end(visit, asked, found)
         return self._sites.shared(found, asked.headers) if self._sites.origins else found
 
-    async def _respond(self, asked: http1.Request, path: str) -> Response:
+    async def _respond(self, asked: http1.Request, path: str, visit: Visit) -> Response:
         headers = asked.headers
         self._sites.require(headers)
         if asked.method == "OPTIONS" and (found := self._sites.preflight(headers)) is not None:
@@ -124,13 +136,19 @@ class App:
         if matched is None:
             raise Reply(404, f"there is nothing at {shown(path)}.", "Ask POST /predict/ENDPOINT, GET / or GET /health.")
         route, params = matched
+        visit.route, visit.params = route, params
         given = Credentials(headers.get(b"authorization", b""), asked.certificate, asked.peer)
         principal = self._door.known(route.permission, given)
         if principal is None:
             principal = await self._door.admit(route.permission, given)
+        visit.principal = principal
         if self._gate is not None and route.permission is Permission.PREDICT:
             self._gate.require(params, headers, asked.peer)
-        return await route.handler(Request(params, asked.query, headers, asked.body, asked.peer, principal))
+        if visit.stages is not None:
+            visit.stages.admitted = time.perf_counter_ns()
+        return await route.handler(
+            Request(params, asked.query, headers, asked.body, asked.peer, principal, visit.stages)
+        )
 
 
 def _fault() -> Reply:

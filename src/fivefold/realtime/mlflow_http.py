@@ -62,7 +62,8 @@ class MlflowRoutes:
         signature = live.signature
         decode = mlflow.decode_csv if kind.strip() == mlflow.CSV else mlflow.decode_json
         batch = decode(request.body, signature, started)
-        return Response(200, mlflow.encode(await self._predict(live, under(batch, request.headers))), JSON)
+        under(batch, request.headers, request.stages)
+        return Response(200, mlflow.encode(await self._predict(live, batch)), JSON)
 
     def _asked(self, name: str | None) -> Live:
         if name is not None:

@@ -110,7 +110,7 @@ class OipRoutes:
         body = inflated(request.body, headers.get(b"content-encoding", b"").decode("latin-1").strip().lower())
         head = headers.get(b"inference-header-content-length", b"")
         asked = oip_rest.decode(body, head, signature, request.params.get("version", ""), started)
-        answer, length = oip_rest.encode(await self._predict(live, under(asked.batch, headers)), asked)
+        answer, length = oip_rest.encode(await self._predict(live, under(asked.batch, headers, request.stages)), asked)
         more: tuple[Header, ...] = ()
         if length is not None:
             more = ((b"inference-header-content-length", str(length).encode()),)

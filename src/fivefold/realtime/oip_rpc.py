@@ -114,7 +114,12 @@ class OipCalls:
                 k.encode(): v if isinstance(v, bytes) else v.encode() for k, v in context.invocation_metadata() or ()
             }
             self._gate.require({"model": live.name}, headers, peer_address(context.peer()))
+        stages = context.stages
+        if stages is not None:
+            stages.admitted = time.perf_counter_ns()
         batch = oip_grpc.decode(request, signature, started)
+        if stages is not None:
+            batch.stages, stages.decoded = stages, time.perf_counter_ns()
         # a client that set a deadline for its call waits no longer than that
         left = context.time_remaining()
         if left is not None:

@@ -36,7 +36,7 @@ class PredictRoutes:
         require_json(request.headers)
         signature = live.signature
         batch, alone = own.decode(request.query, request.body, signature, started)
-        under(batch, request.headers)
+        under(batch, request.headers, request.stages)
         if events.EVENT_STREAM in request.headers.get(b"accept", b""):
             return await self._events(live, batch)
         outcome = await self._predict(live, batch)

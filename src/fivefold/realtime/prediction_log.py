@@ -89,6 +89,11 @@ class PredictionLog:
         return self._sampling.every
 
     @property
+    def waiting(self) -> int:
+        """How many wait to be written."""
+        return len(self._waiting)
+
+    @property
     def left_out(self) -> Mapping[str, int]:
         """How many are not logged, by reason."""
         return {

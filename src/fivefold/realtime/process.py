@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from types import ModuleType
 from typing import TYPE_CHECKING
 
@@ -19,12 +20,16 @@ from fivefold.realtime.listener import Listener
 from fivefold.realtime.protocols.bounds import MOST_BYTES
 from fivefold.realtime.protocols.oip_about import Counts
 from fivefold.realtime.reports import Report, report
+from fivefold.realtime.telemetry.families import Sample
+from fivefold.realtime.telemetry.workers import Shared
 from fivefold.realtime.tls import LOOK_SECONDS, Certificates
 
 if TYPE_CHECKING:
     from fivefold.realtime.rpc import RpcServer
 
 DRAIN_SECONDS = 10
+SETTLE_SECONDS = 10
+"""How long bringing the prediction log into files may take after that, for whoever decides when to kill it."""
 BACKLOG = 1024
 """Clients that may wait to be accepted."""
 
@@ -56,6 +61,16 @@ class Process:
         self._pipe: int | None = None
         self._counts: Sequence[Counts] = ()
         self._listens = False
+        self._shared: Shared | None = None
+        self._front: Front | None = None
+
+    def connections(self) -> list[Sample]:
+        """How many clients there are."""
+        return [Sample("fivefold_connections", (), 0 if self._front is None else len(self._front.connections))]
+
+    def shares(self, shared: Shared) -> None:
+        """Write its numbers for the other workers, twice a second."""
+        self._shared = shared
 
     def reports_to(self, pipe: int, counts: Sequence[Counts]) -> None:
         """Tell a supervisor how it goes; without one any more, it ends."""
@@ -74,7 +89,7 @@ class Process:
             address = await self._rpcs.start()
             if self._ready_rpcs is not None:
                 self._ready_rpcs(address)
-        front = Front(self._app, self._app.refused, loop, Limits(body_bytes=MOST_BYTES))
+        front = self._front = Front(self._app, self._app.refused, loop, Limits(body_bytes=MOST_BYTES))
         listening.listen(BACKLOG)
         listener = Listener(listening, front, self._tls.context if self._tls else None)
         listener.open()
@@ -93,6 +108,13 @@ class Process:
             for each in beside:
                 each.cancel()
             front.close()
+            self._write_numbers()
+
+    def _write_numbers(self) -> None:
+        # who cannot write them answers without: whoever asks for them is told
+        if self._shared is not None:
+            with suppress(OSError):
+                self._shared.write()
 
     async def _leave(self, front: Front, listener: Listener, listening: socket.socket) -> None:
         self._app.draining = front.draining = True
@@ -123,6 +145,7 @@ class Process:
                 print(f"warning: the certificates there were are kept: {e}", file=sys.stderr)
 
     def _report(self, front: Front) -> Report:
+        self._write_numbers()
         return Report(
             self._listens,
             sum(c.answered + c.failed for c in self._counts),

@@ -7,12 +7,16 @@ import socket
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from fivefold.core.errors import Invalid, Unavailable
 from fivefold.realtime.autoscaler import Policy
 from fivefold.realtime.process import BACKLOG
 from fivefold.realtime.server import Replica, bound
 from fivefold.realtime.supervisor import Supervisor
+from fivefold.realtime.telemetry.workers import add_up
 
 MOST_WORKERS = 256
 
@@ -30,11 +34,11 @@ def parse_workers(text: str) -> tuple[int, int]:
 
 def replica_of(text: str) -> Replica:
     """What a worker was given by its supervisor. Raises Invalid for anything else."""
-    found = re.fullmatch(r"(\d+),(\d+)", text)
+    found = re.fullmatch(r"(\d+),(\d+),(.+)", text)
     if found is None:
         raise Invalid("--replica is for a supervisor's own use.", hint="Use --workers.")
     try:
-        return Replica(socket.socket(fileno=int(found[1])), int(found[2]))
+        return Replica(socket.socket(fileno=int(found[1])), int(found[2]), Path(found[3]))
     except OSError as e:
         raise Invalid(f"--replica {text}: {e.strerror}.", hint="Use --workers.") from None
 
@@ -57,6 +61,7 @@ def supervise(
         listening = stack.enter_context(bound(host, port))
         listening.listen(BACKLOG)
         own = list(words)
+        numbers = Path(stack.enter_context(TemporaryDirectory(prefix="fivefold-", ignore_cleanup_errors=True)))
         if grpc_port is not None:
             # it is not listened on here: this only finds, and keeps, a port for all
             reserved = stack.enter_context(_reserved(host, grpc_port))
@@ -64,7 +69,7 @@ def supervise(
 
         def command(sock: int, pipe: int) -> list[str]:
             program = "from fivefold.cli.main import run; run()"
-            return [sys.executable, "-c", program, *own, "--replica", f"{sock},{pipe}"]
+            return [sys.executable, "-c", program, *own, "--replica", f"{sock},{pipe},{numbers}"]
 
         def ready() -> None:
             where, bound_port = listening.getsockname()[:2]
@@ -72,7 +77,14 @@ def supervise(
                 say(f"serving gRPC on {host}:{own[-1]}")
             say(f"serving on {scheme}://{f'[{where}]' if ':' in where else where}:{bound_port} (Ctrl-C ends it)")
 
-        Supervisor(command, listening, Policy(least=least, most=most)).run(ready)
+        Supervisor(command, listening, Policy(least=least, most=most), gone=partial(_gone, numbers)).run(ready)
+
+
+def _gone(numbers: Path, pid: int, why: str) -> None:
+    try:
+        add_up(numbers, pid, why)
+    except OSError as e:
+        print(f"warning: the numbers of worker {pid} are lost: {e}", file=sys.stderr)
 
 
 def _reserved(host: str, port: int) -> socket.socket:

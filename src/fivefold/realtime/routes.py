@@ -12,6 +12,7 @@ from fivefold.core.identity import NOBODY, Principal
 from fivefold.features.fields import shown
 from fivefold.realtime.http1 import Response
 from fivefold.realtime.replies import Reply
+from fivefold.realtime.telemetry.stages import Stages
 
 __all__ = ["Permission", "Request", "Response", "Route", "Routes"]
 
@@ -41,6 +42,8 @@ class Request(NamedTuple):
     body: bytes
     peer: str = ""
     principal: Principal = NOBODY
+    stages: Stages | None = None
+    """Where it is noted how far it is, when it is traced."""
 
 
 Handler = Callable[[Request], Awaitable[Response]]

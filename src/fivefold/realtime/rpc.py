@@ -16,7 +16,8 @@ from fivefold.core.identity import Forbidden, SlowDown, Unauthenticated
 from fivefold.realtime.door import OPEN, Door
 from fivefold.realtime.protocols.bounds import MOST_BYTES, Expired, Limited, Overloaded, TooLarge
 from fivefold.realtime.routes import Permission, require_permission
-from fivefold.realtime.rpc_door import guarded
+from fivefold.realtime.rpc_door import guarded, watched
+from fivefold.realtime.telemetry.watching import Watch
 
 THREADS = 4
 """For calls that wait for something: those of the feature service. Predictions are made where requests are read."""
@@ -55,13 +56,16 @@ class Call(NamedTuple):
 
 
 class Calls(grpc.GenericRpcHandler):  # type: ignore[misc, unused-ignore]
-    """All calls of a server, for those whom the door lets in. What is not among them is answered UNIMPLEMENTED."""
+    """All calls of a server, for those whom the door lets in. What is not among them is answered UNIMPLEMENTED.
 
-    def __init__(self, calls: Iterable[Call], door: Door = OPEN) -> None:
+    `watch` sees each of them.
+    """
+
+    def __init__(self, calls: Iterable[Call], door: Door = OPEN, watch: Watch | None = None) -> None:
         self.all = tuple(calls)
         for call in self.all:
             require_permission(call.permission, call.path)
-        self._handlers = {c.path: _handler(c, door) for c in self.all}
+        self._handlers = {c.path: _handler(c, door, watch) for c in self.all}
 
     def service(self, handler_call_details: Any) -> Any:
         """What handles a call."""
@@ -162,7 +166,9 @@ def each_in_loop(work: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
     return answer
 
 
-def _handler(call: Call, door: Door) -> Any:
+def _handler(call: Call, door: Door, watch: Watch | None) -> Any:
     make = grpc.stream_stream_rpc_method_handler if call.stream else grpc.unary_unary_rpc_method_handler
     answer = guarded(call.answer, call.permission, door, refusal)
+    if watch is not None:
+        answer = watched(answer, call.path, watch)
     return make(answer, call.request.FromString, lambda message: message.SerializeToString())

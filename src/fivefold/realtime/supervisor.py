@@ -75,12 +75,19 @@ class Worker:
 class Supervisor:
     """Keeps workers on a listening socket until it is told to stop.
 
-    SIGTERM and SIGINT end it, SIGHUP replaces the workers one by one. `say` is told what happens.
+    SIGTERM and SIGINT end it, SIGHUP replaces the workers one by one. `say` is told what happens,
+    `gone` which process is gone and whether it was told to leave (`left`) or not (`died`).
     """
 
     def __init__(
-        self, command: Command, listening: socket.socket, policy: Policy, say: Callable[[str], None] | None = None
+        self,
+        command: Command,
+        listening: socket.socket,
+        policy: Policy,
+        say: Callable[[str], None] | None = None,
+        gone: Callable[[int, str], None] = lambda pid, why: None,
     ) -> None:
+        self._gone = gone
         self._command, self._socket, self._policy = command, listening, policy
         self._say = say or (lambda text: print(text, file=sys.stderr, flush=True))
         self.workers: list[Worker] = []
@@ -166,6 +173,7 @@ class Supervisor:
             if worker.reports.pipe in self._selector.get_map():
                 self._selector.unregister(worker.reports.pipe)
             worker.reports.close()
+            self._gone(worker.process.pid, "died" if worker.leaving is None else "left")
             if worker.leaving is not None:
                 continue
             young = now - worker.started < YOUNG_SECONDS

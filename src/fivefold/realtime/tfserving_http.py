@@ -60,7 +60,8 @@ class TfServingRoutes:
         live, signature = self._found(request)
         version = request.params.get("version", "")
         batch, by_row = tfserving.decode(request.body, signature, version, started)
-        return Response(200, tfserving.encode(await self._predict(live, under(batch, request.headers)), by_row))
+        under(batch, request.headers, request.stages)
+        return Response(200, tfserving.encode(await self._predict(live, batch), by_row))
 
 
 async def _unsupported(request: Request) -> Response:

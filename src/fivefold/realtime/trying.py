@@ -68,6 +68,11 @@ class Trying:
         """What is known of the version on trial."""
         return None if self._tried is None else self._tried[0].about()
 
+    @property
+    def trial(self) -> Trial | None:
+        """The trial of the version on trial, as of the last look."""
+        return None if self._tried is None else self._tried[0]
+
     def knows(self, version: str) -> bool:
         """Whether a version that a request names is the canary."""
         return self._tried is not None and self._role == CANARY and version == str(self._tried[0].other)

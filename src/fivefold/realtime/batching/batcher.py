@@ -45,6 +45,11 @@ class Batcher:
             return  # nothing is in front of it
         lane.require(rows, priority, over, now)
 
+    @property
+    def lanes(self) -> Mapping[str, Lane]:
+        """What was asked of each endpoint that anything was asked of, and what calls of it take."""
+        return self._lanes
+
     def counts(self, name: str) -> dict[str, Any]:
         """What was merged, refused and too late at an endpoint, and what calls take."""
         lane = self._lanes.get(name)

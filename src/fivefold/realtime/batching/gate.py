@@ -11,6 +11,7 @@ from fivefold.realtime.endpoint import Live
 from fivefold.realtime.protocols.batch import Batch
 from fivefold.realtime.protocols.bounds import Limited
 from fivefold.realtime.replies import Reply
+from fivefold.realtime.telemetry.stages import Stages
 
 _LONGEST = 10**9
 
@@ -24,6 +25,8 @@ class Gate:
     def __init__(self, endpoints: Mapping[str, Live], batcher: Batcher, rates: Rates | None, header: bytes) -> None:
         self._endpoints, self._batcher = endpoints, batcher
         self._rates, self._header = rates, header
+        self.limited = 0
+        """Requests that were refused because their caller asks too often."""
         self._only = next(iter(endpoints.values())) if len(endpoints) == 1 else None
 
     def require(self, params: Mapping[str, str], headers: Mapping[bytes, bytes], peer: str) -> None:
@@ -37,6 +40,7 @@ class Gate:
     def require_rate(self, key: bytes) -> None:
         """Raise Limited for a caller that asks too often."""
         if self._rates is not None and (wait := self._rates.take(key, time.perf_counter_ns())):
+            self.limited += 1
             raise Limited("this caller asks more often than it may.", hint="Ask again later.", retry_ms=wait)
 
 
@@ -52,11 +56,15 @@ def priority(headers: Mapping[bytes, bytes]) -> int:
     return 0
 
 
-def under(batch: Batch, headers: Mapping[bytes, bytes]) -> Batch:
+def under(batch: Batch, headers: Mapping[bytes, bytes], stages: Stages | None = None) -> Batch:
     """A batch with what its request's headers say: `priority`, and milliseconds to wait in `x-timeout-ms`.
+
+    `stages` is where it is noted, for a request that is traced, that it is decoded now, and how it goes on.
 
     Raises Reply for a time that is none. What the body says already is kept; of two deadlines the earlier counts.
     """
+    if stages is not None:
+        batch.stages, stages.decoded = stages, time.perf_counter_ns()
     if b"priority" in headers and not batch.priority:
         batch.priority = priority(headers)
     text = headers.get(b"x-timeout-ms")

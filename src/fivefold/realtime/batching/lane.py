@@ -13,6 +13,7 @@ from fivefold.realtime.batching.turns import Loop, Timer, Turn
 from fivefold.realtime.batching.waiting import Waiting
 from fivefold.realtime.protocols.batch import Batch, Outcome
 from fivefold.realtime.protocols.bounds import Expired
+from fivefold.realtime.telemetry.tally import SIZES, Histogram
 
 LONG = 2_000_000
 """Nanoseconds from which on a call is made by the worker, so that the loop goes on."""
@@ -53,6 +54,18 @@ class Lane:
         self._waited = False
         self._between = Between()
         self.expired = self.merged = self.calls = 0
+        self.sizes = Histogram(SIZES)
+        """Rows of calls."""
+
+    @property
+    def cancelled(self) -> int:
+        """Requests whose client left before they were computed, which they never were."""
+        return self._queue.cancelled
+
+    @property
+    def waiting(self) -> tuple[int, int]:
+        """Requests that wait, and their rows."""
+        return len(self._queue), self._queue.rows
 
     @property
     def idle(self) -> bool:
@@ -214,8 +227,10 @@ class Lane:
     ) -> Sequence[Answer | Exception]:
         self.calls += 1
         self.merged += len(batches) > 1
+        rows = sum(b.size for b in batches)
+        self.sizes.add(rows)
         if not isinstance(answers[0], Exception):
-            fit.add(sum(b.size for b in batches), took)
+            fit.add(rows, took)
         return answers
 
     def _give(self, entries: Sequence[Entry], answers: Sequence[Answer | Exception]) -> None:

@@ -35,7 +35,7 @@ class Queue:
 
     def __init__(self) -> None:
         self._entries: list[Entry] = []
-        self.rows = 0
+        self.rows = self.cancelled = 0
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -55,6 +55,7 @@ class Queue:
         kept: list[Entry] = []
         for e in self._entries:
             if e.waiting.done():
+                self.cancelled += 1
                 continue
             (gone if e.over is not None and e.over <= now else kept).append(e)
         self._keep(kept)

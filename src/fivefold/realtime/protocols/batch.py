@@ -11,6 +11,7 @@ import msgspec
 from fivefold.core.errors import FivefoldError, Invalid, NotFound
 from fivefold.core.types import Schema
 from fivefold.features.lookup import Vector
+from fivefold.realtime.telemetry.stages import Stages
 
 Value = Any
 """A cell: int, float, bool, str or None; a timestamp is microseconds since 1970 UTC."""
@@ -62,6 +63,8 @@ class Batch(msgspec.Struct):
     deadline: int | None = None
     priority: int = 0
     started: int = msgspec.field(default_factory=time.perf_counter_ns)
+    stages: Stages | None = None
+    """Where it is noted how far it is, when it is traced."""
 
     def rows(self) -> list[dict[str, Value]]:
         """The rows, each a mapping of field to value."""
