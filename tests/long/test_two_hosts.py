@@ -139,6 +139,8 @@ def hosts(shop: Shop, token: str, tmp_path_factory: pytest.TempPathFactory) -> I
     finally:
         for host in made:
             host.end()
+        with contextlib.suppress(subprocess.CalledProcessError):
+            ip("route", "del", "blackhole", "10.77.0.0/16")
         alone.close()
 
 
