@@ -63,7 +63,8 @@ class Watch:
         """It has an answer, which is given back with what the client is to know of it."""
         route = visit.route
         key = ("", "", response.status) if route is None else (route.method, route.pattern, response.status)
-        self._http[key] = self._http.get(key, 0) + 1
+        counts = self._http
+        counts[key] = counts.get(key, 0) + 1
         if not self._more:
             return response
         more: tuple[Header, ...] = ((b"x-request-id", visit.id.encode()),) if visit.id else ()
