@@ -63,6 +63,7 @@ def explained(workspace: Workspace, chosen: Sequence[Endpoint], at: int | None =
     """
     watch = _Watch()
     with (
+        asyncio.Runner() as runner,
         TemporaryDirectory(prefix="fivefold-") as logged,
         application(
             workspace, chosen, hosts=("localhost",), closed=False, at=at, watch=watch, state=Path(logged)
@@ -70,7 +71,7 @@ def explained(workspace: Workspace, chosen: Sequence[Endpoint], at: int | None =
     ):
         for live in opened.endpoints.values():
             moment = workspace.clock() if at is None else at
-            yield asyncio.run(_plan(opened.app, watch, live, opened.store, moment))
+            yield runner.run(_plan(opened.app, watch, live, opened.store, moment))
 
 
 async def _plan(app: App, watch: _Watch, live: Live, store: Any, at: int) -> Plan:

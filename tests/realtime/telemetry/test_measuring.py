@@ -19,10 +19,16 @@ from fivefold.realtime.http1 import Request, Response
 
 @contextmanager
 def opened(shop: Any, at: int | None = 1_772_000_000_000_000) -> Iterator[Application]:
-    with shop.open() as w, application(
+    with asyncio.Runner() as runner, shop.open() as w, application(
         w, [e for e in w.project.of(Endpoint.kind) if isinstance(e, Endpoint)], hosts=("localhost",), closed=False, at=at
     ) as made:
+        LOOP.append(runner)
         yield made
+        LOOP.pop()
+
+
+LOOP: list[asyncio.Runner] = []
+"""The batcher of an application belongs to one loop."""
 
 
 def ask(app: Any, body: Any, path: str = "/predict/returned", method: str = "POST", **more: bytes) -> Response:
@@ -32,7 +38,7 @@ def ask(app: Any, body: Any, path: str = "/predict/returned", method: str = "POS
         found = app(Request(method, path, b"", headers, json.dumps(body).encode(), ""))
         return found if isinstance(found, Response) else await found
 
-    return asyncio.run(answered())
+    return LOOP[-1].run(answered())
 
 
 def scraped(app: Any, accept: bytes = b"") -> dict[str, float]:
@@ -74,7 +80,7 @@ def test_requests_rows_and_features_are_told_apart(shop: Any) -> None:
 
 
 def test_what_expires_or_is_asked_too_often_is_counted(shop: Any, row: dict[str, Any]) -> None:
-    (shop.root / "fivefold.toml").write_text((shop.root / "fivefold.toml").read_text() + '\n[env.dev]\nrequest_rate = "2/h"\n')
+    (shop.root / "fivefold.toml").write_text((shop.root / "fivefold.toml").read_text() + '\n[env.dev]\nrequest_rate = "2/h+2"\n')
     with opened(shop) as made:
         assert ask(made.app, {"rows": [row] * 2000}, x_timeout_ms=b"1").status == 504
         assert ask(made.app, row).status == 200

@@ -57,7 +57,7 @@ def traceparent(stages: Stages) -> str:
 
 
 def tracing(share: float, environment: Mapping[str, str]) -> Tracing:
-    """Traces as OpenTelemetry's own variables say: OTEL_TRACES_EXPORTER (`otlp` by default), OTEL_EXPORTER_OTLP_*,
+    """Traces as OpenTelemetry's own variables say: OTEL_TRACES_EXPORTER (`otlp`), OTEL_EXPORTER_OTLP_*,
     OTEL_SERVICE_NAME, OTEL_RESOURCE_ATTRIBUTES, OTEL_BSP_*.
 
     Of requests whose caller says whether it traces, those are traced that it does; of others a share (0 to 1).
@@ -76,17 +76,24 @@ def tracing(share: float, environment: Mapping[str, str]) -> Tracing:
     provider = Provider(
         sampler=ParentBased(TraceIdRatioBased(share)), resource=Resource.create(service), shutdown_on_exit=False
     )
-    exporter = _exporter(environment.get("OTEL_TRACES_EXPORTER") or "otlp")
+    exporter = _exporter(environment)
     if exporter is not None:
         provider.add_span_processor(BatchSpanProcessor(exporter))
     return Tracing(provider, provider.shutdown)
 
 
-def _exporter(name: str) -> Any:
+def _exporter(environment: Mapping[str, str]) -> Any:
+    name = environment.get("OTEL_TRACES_EXPORTER") or "otlp"
     if name == "none":
         return None
-    # the package of `otlp` says which of its two protocols that is, by OTEL_EXPORTER_OTLP_PROTOCOL
-    found = [e for e in entry_points(group=_EXPORTERS) if e.name == name]
+    names = [name]
+    if name == "otlp":
+        # each protocol has a package of its own; the one of both has `otlp`
+        protocol = environment.get("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL") or environment.get(
+            "OTEL_EXPORTER_OTLP_PROTOCOL", ""
+        )
+        names = ["otlp_proto_grpc" if protocol == "grpc" else "otlp_proto_http", "otlp"]
+    found = [e for n in names for e in entry_points(group=_EXPORTERS) if e.name == n]
     if not found:
         have = sorted({e.name for e in entry_points(group=_EXPORTERS)} | {"none"})
         raise NotFound(
