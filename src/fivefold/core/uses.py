@@ -32,8 +32,8 @@ class Canary(msgspec.Struct, frozen=True):
     Requests are told apart by the value of the field `by`, so that each of its values meets one version; else at
     random. `alpha` is the chance of a wrong decision. The canary goes back when it fails, or is too late, by more than
     `tolerance` more often than the champion, or its mean loss is higher; it becomes champion when its mean loss is not
-    above the champion's by the share `margin` of it. Losses come from labels, see `fivefold feedback`; with
-    `labels=False`, or where none come, it becomes champion after `answers` sound answers.
+    above the champion's by the share `margin` of it. Losses come from labels that are sent to
+    `POST /feedback`; with `labels=False` it becomes champion after `answers` sound answers.
     """
 
     share: str = "10%"
