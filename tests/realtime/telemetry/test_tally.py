@@ -34,7 +34,7 @@ def test_statuses_are_counted_by_feature_however_many_patterns_there_are() -> No
         assert len(tally._patterns) <= MOST_PATTERNS
     for place in tally.features():
         assert sum(place.values()) == 1000
-    assert tally.features()[0] == {s: 250 for s in statuses}
+    assert tally.features()[0] == dict.fromkeys(statuses, 250)
 
 
 def test_no_request_of_several_threads_is_lost() -> None:
