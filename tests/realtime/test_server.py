@@ -21,17 +21,17 @@ from fivefold.workspace.predictions import read_predictions
 
 QUICK = """
 import functools
-import fivefold.realtime.server as server
+import fivefold.realtime.process as server
 server.Limits = functools.partial(server.Limits, head_seconds=0.4, body_seconds=0.4)
 """
 FULL_DISK = """
 import resource
 import fivefold.cli.serving as serving
 introduce = serving._introduce
-def full(url, endpoints):
+def full(url, endpoints, closed):
     # it listens already, and what it opened to answer is written
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY))
-    introduce(url, endpoints)
+    introduce(url, endpoints, closed)
 serving._introduce = full
 """
 

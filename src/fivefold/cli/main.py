@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from fivefold import __version__
-from fivefold.cli import access, conformance, features, models, projects, serving, streams, users, why
+from fivefold.cli import access, conformance, features, manifests, models, projects, serving, streams, users, why
 from fivefold.core.errors import FivefoldError, Several
 
 app = typer.Typer(
@@ -48,6 +48,7 @@ features.add_to(app)
 streams.add_to(app)
 why.add_to(app)
 conformance.add_to(app)
+manifests.add_to(app)
 users.add_to(app)
 access.add_to(app)
 

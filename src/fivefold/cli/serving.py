@@ -72,6 +72,13 @@ def serve(
     workers: Annotated[
         str, typer.Option("--workers", metavar="N|N-M", help="Processes that answer; of N-M as many as the load needs.")
     ] = "1",
+    on: Annotated[
+        str,
+        typer.Option("--on", metavar="ray", help="Serve in replicas of Ray Serve, of which --workers says how many."),
+    ] = "",
+    address: Annotated[
+        str, typer.Option("--address", help="Of a Ray cluster, such as auto; one of its own, when left out.")
+    ] = "",
     replica: Annotated[str, typer.Option("--replica", hidden=True, help="The socket and pipe of a worker.")] = "",
     tls_cert: Annotated[Path | None, typer.Option(help="A chain of certificates in PEM: serve with TLS.")] = None,
     tls_key: Annotated[Path | None, typer.Option(help="Its key, in PEM.")] = None,
@@ -101,7 +108,8 @@ def serve(
     of MLflow (`/invocations`) get the same answers; docs/serving.md has a request for each. As soon as there is a user
     or a token, credentials are asked for; other machines are served only then, and with TLS (docs/security.md). With
     --workers, SIGHUP replaces the processes one by one, without a failed request. `/metrics` is for Prometheus;
-    docs/operations.md has that, --access-log, --traces and --explain.
+    docs/operations.md has that, --access-log, --traces and --explain. With --on ray the same is served by a Ray cluster
+    (docs/beyond_one_machine.md).
     """
     if explain:
         from fivefold.cli.explain import explain_endpoints
@@ -119,6 +127,11 @@ def serve(
     mine = replica_of(replica) if replica else None
     if insecure_http and mine is None:
         print("warning: --insecure-http: whoever listens on the way reads passwords and tokens.", file=sys.stderr)
+    if on or address:
+        watched = bool(access_log) or traces is not None
+        ours = (grpc_port, tls is not None, watched)
+        _on_ray(on, address, project, env, endpoint or [], moment, workers, host, port, insecure_http, ours)
+        return
     if mine is None and (least, most) != (1, 1):
         with workspace(project, env) as opened:
             # what is wrong is said once, and not by each worker
@@ -169,6 +182,41 @@ def score(
         f"{job}: {m.rows_scored:,} rows scored by {m.model}@{m.version}, published in {made.folder}"
         + (f"; {m.rows_rejected:,} rejected, see {made.folder}/_rejected" if m.rows_rejected else "")
         + "."
+    )
+
+
+def _on_ray(
+    on: str,
+    address: str,
+    project: Path,
+    env: str,
+    names: list[str],
+    at: int | None,
+    replicas: str,
+    host: str,
+    port: int,
+    insecure_http: bool,
+    ours: tuple[int | None, bool, bool],
+) -> None:
+    from fivefold.core.errors import Invalid
+    from fivefold.realtime import on_ray
+    from fivefold.workspace.project_file import find_root, read_settings
+
+    if on != "ray":
+        raise Invalid(f"--on {on!r} (accepted: ray).", hint="--address is of a Ray cluster, for --on ray.")
+    on_ray.require_no_more(*ours)
+    root = find_root(project)
+    made = on_ray.application(
+        root, env=env, names=names, at=at, replicas=replicas, host=host, insecure_http=insecure_http
+    )
+    name = f"{read_settings(root).project}-{env}"
+    on_ray.run(
+        made,
+        name=name,
+        host=host,
+        port=port,
+        address=address,
+        ready=lambda url: print(f"serving {name} on Ray at {url} (Ctrl-C ends it)", flush=True),
     )
 
 

@@ -157,10 +157,13 @@ class Live:
     def try_out(self, new: Answering) -> None:
         """Ask a version, before it answers anybody, the row that it was tested on and the requests that came last."""
         at = self._workspace.clock() if self._at is None else self._at
+        # what is cached are answers that somebody got
+        cache, new.cache = new.cache, None
         new.warm(self._store, at)
         for batch in list(self._recorded):
             with suppress(FivefoldError):
                 new.answer(self._store, [batch], at)
+        new.cache = cache
 
     def _look_for_champion(self) -> None:
         held = None

@@ -17,6 +17,7 @@ from fivefold.realtime.protocols.batch import Signature
 from fivefold.realtime.protos import inference_pb2 as pb
 from fivefold.realtime.routes import Permission
 from fivefold.realtime.rpc import Call, each_in_loop, in_loop, refusal
+from fivefold.realtime.rpc_door import peer_address
 
 SERVICE = "/inference.GRPCInferenceService/"
 _REFUSED = (
@@ -109,8 +110,10 @@ class OipCalls:
         started = time.perf_counter_ns()
         live, signature = self._found(request.model_name, request.model_version)
         if self._gate is not None:
-            headers = {k.encode(): v if isinstance(v, bytes) else v.encode() for k, v in context.invocation_metadata()}
-            self._gate.require({"model": live.name}, headers, context.peer())
+            headers = {
+                k.encode(): v if isinstance(v, bytes) else v.encode() for k, v in context.invocation_metadata() or ()
+            }
+            self._gate.require({"model": live.name}, headers, peer_address(context.peer()))
         stages = context.stages
         if stages is not None:
             stages.admitted = time.perf_counter_ns()

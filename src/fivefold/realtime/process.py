@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from fivefold.realtime.rpc import RpcServer
 
 DRAIN_SECONDS = 10
+SETTLE_SECONDS = 10
+"""How long bringing the prediction log into files may take after that, for whoever decides when to kill it."""
 BACKLOG = 1024
 """Clients that may wait to be accepted."""
 
