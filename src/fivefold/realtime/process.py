@@ -60,6 +60,7 @@ class Process:
         self._forced = self._interrupted = False
         self._pipe: int | None = None
         self._counts: Sequence[Counts] = ()
+        self._missed: Callable[[], int] = lambda: 0
         self._listens = False
         self._shared: Shared | None = None
         self._front: Front | None = None
@@ -72,9 +73,9 @@ class Process:
         """Write its numbers for the other workers, twice a second."""
         self._shared = shared
 
-    def reports_to(self, pipe: int, counts: Sequence[Counts]) -> None:
-        """Tell a supervisor how it goes; without one any more, it ends."""
-        self._pipe, self._counts = pipe, counts
+    def reports_to(self, pipe: int, counts: Sequence[Counts], missed: Callable[[], int] = lambda: 0) -> None:
+        """Tell a supervisor how it goes; without one any more, it ends. `missed` counts what was refused or expired."""
+        self._pipe, self._counts, self._missed = pipe, counts, missed
 
     def serve(self, listening: socket.socket) -> None:
         """Serve on a socket until SIGTERM or SIGINT."""
@@ -148,8 +149,8 @@ class Process:
         self._write_numbers()
         return Report(
             self._listens,
-            sum(c.answered + c.failed for c in self._counts),
-            sum(c.missed for c in self._counts),
+            sum(c.answered + c.failed for c in self._counts) + self._missed(),
+            sum(c.missed for c in self._counts) + self._missed(),
             sum(c.nanoseconds + c.failed_nanoseconds for c in self._counts) / 1e9,
             len(front.connections),
         )

@@ -88,7 +88,11 @@ def serve(
         if replica is not None:
             for live in endpoints.values():
                 live.warm()
-            process.reports_to(replica.pipe, [e.counts for e in endpoints.values()])
+            process.reports_to(
+                replica.pipe,
+                [e.counts for e in endpoints.values()],
+                lambda: sum(c["refused"] + c["expired"] for c in map(opened.batcher.counts, endpoints)),
+            )
         process.serve(listening)
 
 
