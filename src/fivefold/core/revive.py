@@ -23,14 +23,28 @@ from fivefold.core.learning import (
 )
 from fivefold.core.noun import Noun
 from fivefold.core.sources import Check, Documents, Stream, Table, View
-from fivefold.core.uses import BatchJob, Endpoint
+from fivefold.core.uses import BatchJob, Canary, Endpoint, Shadow
 
 NOUNS: dict[str, type[Noun]] = {
     n.kind: n
     for n in (Table, View, Stream, Documents, Entity, FeatureView, Request, Derived, Udf, Model, Endpoint, BatchJob)
 }
 PARTS: dict[str, type[msgspec.Struct]] = {
-    p.__name__: p for p in (Check, Aggregate, Features, Target, Learner, TimeSplit, GroupSplit, RandomSplit, Gate, Tune)
+    p.__name__: p
+    for p in (
+        Check,
+        Aggregate,
+        Features,
+        Target,
+        Learner,
+        TimeSplit,
+        GroupSplit,
+        RandomSplit,
+        Gate,
+        Tune,
+        Canary,
+        Shadow,
+    )
 }
 
 
