@@ -2,6 +2,9 @@
 
 `fivefold serve` answers with two processes, `fivefold stream` applies the departures that are sent meanwhile, clients
 ask without a pause, and tell what was true a moment later. Nobody ends a trial but the servers themselves.
+
+The clients ask about flights of the last two months as if they left at the end of the last day, for the store answers for
+later moments only: so losses here are higher than those of the report, for both versions.
 """
 
 from __future__ import annotations
@@ -114,7 +117,8 @@ def roll_out(
     return found, said, True
 
 
-HASTY = learner("lightgbm", num_leaves=3, n_estimators=2, learning_rate=0.02)
+HASTY = learner("lightgbm", num_leaves=63, n_estimators=40, learning_rate=3.0)
+"""A learning rate that is forty times too high: sure of itself, and often wrong."""
 
 
 def _move(workspace: Workspace, alias: str, to: int, reason: str) -> None:
