@@ -3,8 +3,8 @@
 `fivefold serve` answers with two processes, `fivefold stream` applies the departures that are sent meanwhile, clients
 ask without a pause, and tell what was true a moment later. Nobody ends a trial but the servers themselves.
 
-The clients ask about flights of the last two months as if they left at the end of the last day, for the store answers for
-later moments only: so losses here are higher than those of the report, for both versions.
+The clients ask about flights of the last two months as if they left at the end of the last day, for the store answers
+for later moments only: so losses here are higher than those of the report, for both versions.
 """
 
 from __future__ import annotations
