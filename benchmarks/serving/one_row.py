@@ -158,7 +158,8 @@ def main() -> None:
         f"{mine} / {theirs}": {k: ratio(mine, theirs, k) for k in ("per_s", "cpu_us", "p50_ms", "p99_ms")}
         for mine in ("ours", "ours, two views") for theirs in ("limit", "fastapi", "litserve")}
     result: dict[str, Any] = {
-        "command": f"python {sys.argv[0]} --rounds {options.rounds} --seconds {options.seconds:g} --rate {options.rate:g}",
+        "command": f"python {sys.argv[0]} --rounds {options.rounds} --seconds {options.seconds:g}"
+        f" --rate {options.rate:g}",
         "load_average": [load_before[0], os.getloadavg()[0]],
         "rounds": options.rounds, "ratios": ratios, "medians": medians}
     print(json.dumps(result, indent=1))
