@@ -1,4 +1,7 @@
-"""`POST /feedback`: what was true about predictions, by their identifiers."""
+"""`POST /feedback`: what was true about predictions, by their identifiers.
+
+Labels decide which version is served, so who only asks for predictions may not send them.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +34,7 @@ class FeedbackRoutes:
     @property
     def routes(self) -> list[Route]:
         """What is answered here."""
-        return [Route("POST", "/feedback", self._on_feedback, Permission.PREDICT)]
+        return [Route("POST", "/feedback", self._on_feedback, Permission.OPERATE)]
 
     async def _on_feedback(self, request: Request) -> Response:
         require_json(request.headers)
