@@ -277,3 +277,23 @@ def test_streams_that_do_not_fit_are_refused_by_name(on: Any, into: Any, error: 
 
 def test_a_whole_number_may_fill_a_float() -> None:
     ff.Endpoint("e", M, on=ON, into=ff.Stream("into", schema={"n": float, "version": float}, time="predicted_at"))
+
+
+def test_events_that_the_broker_removed_unread_are_counted_and_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    made(tmp_path, '[default]\nstream = "log:.fivefold/streams"\nstreams.asked = "log:.fivefold/small?max_bytes=4KB"\n')
+    with sp.opened(tmp_path) as workspace:
+        send(workspace, asks(5))
+        with Streaming(workspace, ["asked"]) as streaming:
+            assert streaming.drain() == 5
+        for first in range(5, 600, 5):
+            send(workspace, asks(5, first))
+        with caplog.at_level("WARNING", "fivefold.streaming"), Streaming(workspace, ["asked"]) as streaming:
+            streaming.drain()
+            (report,) = streaming.answered()
+        (standing,) = report.partitions.values()
+        assert standing.lost > 100
+        assert standing.lost + standing.read == 600
+        assert f"the broker removed {standing.lost} events before they were answered" in caplog.text
+        assert len(answers(workspace)) == standing.answered == standing.read

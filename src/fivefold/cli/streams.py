@@ -368,10 +368,12 @@ def _say(streaming: Streaming, json: bool) -> None:
             print(msgspec.json.encode(answers).decode(), flush=True)
             continue
         parts = list(answers.partitions.values())
+        lost = sum(p.lost for p in parts)
         print(
             f"endpoint {answers.endpoint}: {sum(p.read for p in parts):,} read, "
             f"{sum(p.answered for p in parts):,} answered, {sum(p.dead for p in parts):,} dead letters, "
-            f"{answers.waiting:,} waiting",
+            f"{answers.waiting:,} waiting"
+            + (f", {lost:,} LOST: the broker removed them before they were answered" if lost else ""),
             flush=True,
         )
 

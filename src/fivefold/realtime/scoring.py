@@ -7,6 +7,7 @@ sent, and of two that believe a partition is theirs one is refused.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from typing import Any
 
@@ -34,7 +35,7 @@ FROM = "fivefold-from"
 class Scored(msgspec.Struct, frozen=True, array_like=True):
     """How far a partition of the input is; `behind` is the newest offset of the output then.
 
-    `read` = `answered` + `dead`.
+    `read` = `answered` + `dead`; `lost` are those that the broker removed before they were read.
     """
 
     applied: int = -1
@@ -42,7 +43,10 @@ class Scored(msgspec.Struct, frozen=True, array_like=True):
     read: int = 0
     answered: int = 0
     dead: int = 0
+    lost: int = 0
 
+
+_logger = logging.getLogger("fivefold.streaming")
 
 write_scored = msgspec.msgpack.Encoder().encode
 read_scored = msgspec.msgpack.Decoder(Scored).decode
@@ -112,6 +116,22 @@ class Scorer:
             self._known.update(self._origin(record) for record in found)
             after = found[-1].offset
         self._at = msgspec.structs.replace(self._at, behind=newest)
+        self._pass_over(self._source.bounds(self._partition)[0])
+
+    def _pass_over(self, oldest: int) -> None:
+        """Go on with the oldest event that the broker has, and count those that it removed before they were read."""
+        lost = oldest - self._at.applied - 1
+        if self._at.applied < 0 or lost <= 0:
+            return
+        _logger.warning(
+            "%s, partition %d of %s: the broker removed %d events before they were answered. "
+            "Raise its retention, or let more workers run.",
+            self._endpoint.ref,
+            self._partition,
+            self._on.ref,
+            lost,
+        )
+        self._at = msgspec.structs.replace(self._at, applied=oldest - 1, lost=self._at.lost + lost)
 
     def outdated(self) -> bool:
         """Never: it is as the project was when it began."""
@@ -161,6 +181,7 @@ class Scorer:
             self._at.read + len(records),
             self._at.answered + answered,
             self._at.dead + len(letters),
+            self._at.lost,
         )
         items = [(offset_key(LETTERS, offset), write_letter(letter)) for offset, letter in letters.items()]
         write = Write(self._space, items, write_scored(now), self._raw)
