@@ -141,6 +141,26 @@ def test_what_the_canary_fails_on_the_champion_answers_and_it_goes_back(serving:
     assert versions(serving.ask(20)) == {1: 20}
 
 
+def test_one_that_went_back_and_is_tried_again_begins_anew(serving: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = serving.live._trying._tried[1]
+
+    def fails(*_: Any) -> Any:
+        raise RuntimeError("a broken model")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(other, "answer", fails)
+        serving.ask(60)
+        serving.live.refresh()
+    assert serving.aliases() == (1, None)
+    assert not [s for s in serving.store.spaces() if s.startswith("rollout#")], "what was decided on is gone"
+    put_on_trial(serving.workspace, find_version(serving.workspace, "returned@2"), "canary")
+    serving.live.refresh()
+    assert len(versions(serving.ask(60))) == 2
+    serving.live.refresh()
+    assert serving.aliases() == (1, 2)
+    assert serving.live.rollout()["other"]["failed"] == 0
+
+
 def test_a_row_that_nobody_can_answer_is_no_failure_of_the_canary(serving: Any) -> None:
     fields = serving.live.signature.fields
     batches = [batch_of([{"customer_id": f"c{i}", "amount": "x"}], fields) for i in range(40)]

@@ -69,13 +69,18 @@ _read = msgspec.msgpack.Decoder(Known).decode
 
 
 class Trial:
-    """One version beside one champion. What it is told may come from any thread."""
+    """One version beside one champion, since the change of its alias that `began` numbers: tried again, it begins anew.
 
-    def __init__(self, store: OnlineStore, endpoint: str, rollout: Canary | Shadow, champion: int, other: int) -> None:
-        self.rollout, self.champion, self.other = rollout, champion, other
+    What it is told may come from any thread.
+    """
+
+    def __init__(
+        self, store: OnlineStore, endpoint: str, rollout: Canary | Shadow, champion: int, other: int, began: int = 0
+    ) -> None:
+        self.rollout, self.champion, self.other, self.began = rollout, champion, other, began
         self.role = CANARY if isinstance(rollout, Canary) else SHADOW
         self.name = f"{endpoint}:{champion}@{other}"
-        self._store, self._space = store, f"rollout#{endpoint}.{champion}.{other}"
+        self._store, self._space = store, f"rollout#{endpoint}.{champion}.{other}.{began}"
         self._lock = threading.Lock()
         self._new = Known()
         self.known = self._stored()[1]
@@ -110,6 +115,10 @@ class Trial:
         """Answers of the shadow were laid beside the champion's."""
         with self._lock:
             self._new = self._new.merged(Known(comparison=comparison))
+
+    def forget(self) -> None:
+        """Remove what is known: it was decided on, and the decision has the figures."""
+        self._store.drop(self._space)
 
     def settle(self) -> Verdict | None:
         """Bring what is new into the store, and judge; of a shadow nothing is judged.

@@ -96,20 +96,25 @@ class Trying:
         """
         number = None
         try:
-            number = self._workspace.catalog.aliases.current(self._model, self._role)
+            change = self._workspace.catalog.aliases.at(self._model, self._role, self._workspace.clock())
+            number, began = (None, 0) if change is None else (change.version, change.number)
             mine = champion.served.version.number
             if number is None or number == mine:
                 self._tried = None
-            elif self._tried is None or (self._tried[0].champion, self._tried[0].other) != (mine, number):
-                self._begin(mine, number)
-            else:
+            elif self._trial_is_another(mine, number, began):
+                self._begin(mine, number, began)
+            elif self._tried is not None:
                 return self._settle(*self._tried)
         except Exception as e:  # a library may raise anything over a damaged model; the champion goes on
             self._failed = None if number is None else (number, time.monotonic() + AGAIN_SECONDS)
             _logger.warning("%s of %s, version %s: %s", self._role, self._host.name, number, e)
         return None
 
-    def _begin(self, champion: int, number: int) -> None:
+    def _trial_is_another(self, champion: int, number: int, began: int) -> bool:
+        trial = self.trial
+        return trial is None or (trial.champion, trial.other, trial.began) != (champion, number, began)
+
+    def _begin(self, champion: int, number: int, began: int) -> None:
         self._tried = None
         if self._failed is not None and self._failed[0] == number and time.monotonic() < self._failed[1]:
             return
@@ -117,13 +122,15 @@ class Trying:
         host = self._host
         other = Answering(host.name, served(self._workspace, version), host.cache, host.tenant)
         host.try_out(other)
-        self._tried, self._failed = (Trial(self._store, host.name, self._rollout, champion, number), other), None
+        trial = Trial(self._store, host.name, self._rollout, champion, number, began)
+        self._tried, self._failed = (trial, other), None
 
     def _settle(self, trial: Trial, other: Answering) -> Answering | None:
         verdict = trial.settle()
         if verdict is None or verdict.decision is Decision.WAIT:
             return None
-        conclude(self._workspace, self._model, self._host.name, trial, verdict)
+        if conclude(self._workspace, self._model, self._host.name, trial, verdict):
+            trial.forget()
         champion = self._workspace.catalog.aliases.current(self._model, CHAMPION)
         self._tried = None
         return other if champion == trial.other else None
