@@ -321,6 +321,27 @@ def test_more_clients_than_the_limit_wait_until_one_leaves(serve: Any) -> None:
         client.close()
 
 
+def test_bodies_of_all_clients_together_are_bounded(serve: Any) -> None:
+    server = serve(echo, LIMITS._replace(held_bytes=2500, body_seconds=60))
+    half = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n" + b"a" * 999
+    clients = [server.connect() for _ in range(3)]
+    for client in clients[:2]:
+        client.sendall(half)
+    time.sleep(0.2)
+    clients[2].sendall(half)
+    assert until_closed(clients[2]).startswith(b"HTTP/1.1 503")
+    for client in clients[:2]:
+        client.sendall(b"a")
+        assert read_answer(client)[0] == 200
+    for client in clients:
+        client.close()
+    time.sleep(0.2)
+    assert server.front.held == 0
+    with server.connect() as client:
+        client.sendall(post(b"z" * 1000))
+        assert read_answer(client)[0] == 200
+
+
 def test_a_listener_that_is_shut_leaves_clients_to_others(serve: Any) -> None:
     server = serve(echo)
     server.within(server.listener.shut)

@@ -41,6 +41,8 @@ class Limits(NamedTuple):
     """Bounds of one server: bytes of a body, connections, and seconds."""
 
     body_bytes: int = 8 << 20
+    held_bytes: int = 512 << 20
+    """Bodies of all connections together that are not being answered yet."""
     connections: int = 2000
     head_seconds: float = HEAD_SECONDS
     body_seconds: float = BODY_SECONDS
@@ -64,6 +66,8 @@ class Front:
         self.handler, self.refuse, self.loop, self.limits = handler, refuse, loop, limits
         self.connections: set[Connection] = set()
         self.draining = False
+        self.held = 0
+        """Bytes of bodies that are here and not being answered yet."""
         """Connections close with their next answer."""
         self.left: Callable[[], None] = lambda: None
         """Called when a client has left."""
@@ -107,6 +111,7 @@ class Connection(asyncio.Protocol):
         "_front",
         "_head_bytes",
         "_headers",
+        "_held",
         "_parser",
         "_paused",
         "_peer",
@@ -129,6 +134,7 @@ class Connection(asyncio.Protocol):
         self._body: list[bytes] = []
         self._body_size = 0
         self._expects = False
+        self._held = 0
         self._arriving = False
         self._waiting: deque[tuple[Request, bool]] = deque()
         self._answering: asyncio.Future[Any] | Pending | bool = False
@@ -147,6 +153,8 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._front.connections.discard(self)
+        self._front.held -= self._held
+        self._held = 0
         self._front.left()
         self._transport = None
         self._waiting.clear()
@@ -224,6 +232,11 @@ class Connection(asyncio.Protocol):
 
     def on_body(self, body: bytes) -> None:
         self._body_size += len(body)
+        self._held += len(body)
+        self._front.held += len(body)
+        if self._front.held > self._front.limits.held_bytes:
+            self._refuse(503, "this server holds as many bodies as it may; send it again a little later.")
+            return
         if self._body_size > self._front.limits.body_bytes:
             self._too_long(f"the body has more than {self._front.limits.body_bytes} bytes")
             return
@@ -273,6 +286,9 @@ class Connection(asyncio.Protocol):
     # answers
 
     def _answer(self, request: Request, keep: bool) -> None:
+        size = min(len(request.body), self._held)
+        self._held -= size
+        self._front.held -= size
         self._doing, self._since = _ANSWER, self._front.loop.time()
         self._answering = True
         try:
