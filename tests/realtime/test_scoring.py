@@ -28,9 +28,10 @@ from fivefold.mlops.materialise import materialise_views
 from fivefold.mlops.release import promote
 from fivefold.mlops.train import train
 from fivefold.ports.streams import Broker
+from fivefold.realtime.dead_letters import dead_letters
 from fivefold.realtime.endpoint import Live
 from fivefold.realtime.prediction_log import PredictionLog
-from fivefold.realtime.scoring import FROM, Scorer, unanswered
+from fivefold.realtime.scoring import FROM, Scorer
 from fivefold.realtime.streaming import Streaming
 from fivefold.workspace import Workspace
 
@@ -117,9 +118,15 @@ def test_each_event_is_answered_once_and_what_cannot_be_is_a_dead_letter(shop: P
         totals = list(report.partitions.values())
         assert sum(p.read for p in totals) == sum(p.answered + p.dead for p in totals) == 37
         store = workspace.online()
-        letters = [(letter.reason, letter.value) for _, letter in unanswered(store, endpoint_of(workspace), 2)]
+        letters = [dead.letter.value for dead in dead_letters(store, "asked", endpoint="m")]
+        assert list(dead_letters(store, "asked")) == []
         store.close()
-        assert sorted(value for _, value in letters) == sorted(bad)
+        assert sorted(letters) == sorted(bad)
+        command = [sys.executable, "-c", "from fivefold.cli.main import run; run()", "dead-letters", "list", "asked",
+                   "--endpoint", "m", "--json", "--project", str(shop)]
+        told = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
+        assert {one["reason"] for one in told} == {"undecodable"}
+        assert len(told) == 2
         # the answer is the one that a request gets
         store, log = workspace.online(), PredictionLog(workspace.state)
         live = Live(workspace, endpoint_of(workspace), store, log)

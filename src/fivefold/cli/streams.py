@@ -166,6 +166,9 @@ def list_letters(
     name: StreamArgument,
     reason: Annotated[list[str] | None, typer.Option("--reason", help="Only of this reason (repeatable).")] = None,
     limit: Annotated[int, typer.Option(min=1, help="How many at most.")] = 50,
+    endpoint: Annotated[
+        str, typer.Option("--endpoint", help="Those that this endpoint could not answer, instead of the features'.")
+    ] = "",
     json: JsonOption = False,
     project: ProjectOption = HERE,
     env: EnvOption = "dev",
@@ -175,14 +178,18 @@ def list_letters(
 
     from fivefold.core.sources import Stream
     from fivefold.core.time import iso
+    from fivefold.core.uses import Endpoint
     from fivefold.core.values import shown
     from fivefold.realtime.dead_letters import dead_letters
 
     with workspace(project, env) as opened:
         opened.project.get(Stream.kind, name)
+        if endpoint:
+            opened.project.get(Endpoint.kind, endpoint)
         store = opened.online()
         try:
-            found = list(islice(dead_letters(store, name, reasons=_reasons(reason)), limit))
+            letters_of = dead_letters(store, name, endpoint=endpoint, reasons=_reasons(reason))
+            found = list(islice(letters_of, limit))
         finally:
             store.close()
     if json:

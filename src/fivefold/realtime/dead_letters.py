@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import msgspec
@@ -12,6 +13,7 @@ from fivefold.core.sources import Stream
 from fivefold.ports.online import MARK, OnlineStore, Write
 from fivefold.ports.streams import Message
 from fivefold.realtime.intake import REPLAY, Letter
+from fivefold.realtime.scoring import scored_space
 from fivefold.realtime.worker import read_letter, write_letter
 from fivefold.workspace import Workspace
 from fivefold.workspace.events import LETTERS, intake_space, offset_key, read_standing, write_standing
@@ -29,12 +31,17 @@ class Dead(NamedTuple):
 
 
 def dead_letters(
-    store: OnlineStore, stream: str, *, reasons: Sequence[str] = (), replayed: bool = True
+    store: OnlineStore, stream: str, *, endpoint: str = "", reasons: Sequence[str] = (), replayed: bool = True
 ) -> Iterator[Dead]:
-    """The letters of a stream, by partition and offset; of some reasons only, or only those not sent again yet."""
-    spaces = [s for s in store.spaces() if s.startswith(f"{stream}#intake/{stream}.")]
+    """The letters of a stream, by partition and offset; of some reasons only, or only those not sent again yet.
+
+    Those that its features did not take, or those that an `endpoint` could not answer.
+    """
+    space_of = partial(scored_space, endpoint) if endpoint else intake_space
+    begins = space_of(stream, 0).removesuffix("0")
+    spaces = [s for s in store.spaces() if s.startswith(begins)]
     for partition in sorted(int(s.rpartition(".")[2]) for s in spaces):
-        for _, raw in store.scan(intake_space(stream, partition), prefix=LETTERS):
+        for _, raw in store.scan(space_of(stream, partition), prefix=LETTERS):
             letter = read_letter(raw)
             if not reasons or letter.reason in reasons:
                 yield Dead(stream, partition, letter)

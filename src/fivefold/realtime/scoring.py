@@ -8,7 +8,6 @@ sent, and of two that believe a partition is theirs one is refused.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -22,7 +21,7 @@ from fivefold.realtime.endpoint import Live
 from fivefold.realtime.intake import Letter, Reason
 from fivefold.realtime.protocols.batch import Batch, Outcome
 from fivefold.realtime.protocols.rows import batch_of
-from fivefold.realtime.worker import read_letter, write_letter
+from fivefold.realtime.worker import write_letter
 from fivefold.workspace.events import LETTERS, offset_key
 
 BATCH = 500
@@ -62,14 +61,6 @@ def scored_of(store: OnlineStore, endpoint: Endpoint, partition: int) -> Scored:
     assert endpoint.on is not None
     (raw,) = store.get([(scored_space(endpoint.name, endpoint.on.name, partition), MARK)])
     return Scored() if raw is None else read_scored(raw)
-
-
-def unanswered(store: OnlineStore, endpoint: Endpoint, partitions: int) -> Iterator[tuple[int, Letter]]:
-    """The dead letters of an endpoint: partition and letter."""
-    assert endpoint.on is not None
-    for partition in range(partitions):
-        for _, raw in store.scan(scored_space(endpoint.name, endpoint.on.name, partition), prefix=LETTERS):
-            yield partition, read_letter(raw)
 
 
 class Scorer:
