@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 
 import pytest
@@ -56,3 +57,10 @@ def single(two: Shop) -> Iterator[Server]:
     """A server of the endpoint `returned` alone."""
     with two.serve("--endpoint", "returned") as made:
         yield made
+
+
+@pytest.fixture(autouse=True)
+def collected() -> Iterator[None]:
+    """Triton's client closes itself when it is collected, which fails in another thread than the one that made it."""
+    yield
+    gc.collect()
