@@ -56,22 +56,34 @@ def rows_seen(
             if at.last > low and at.first <= high:
                 file = part_file(workspace.places.tables, stream.name, part.digest)
                 parts.append((file, (pc.field(OFFSET) > low) & (pc.field(OFFSET) <= high), None))
+    rows = _read_all(parts, filters, schema)
     identity = view.source.id
-    if identity is not None and filters is not None:
-        # what makes one of these rows a duplicate may be of another entity
-        found = [_read(file, _both(filters, more), first).select([identity]) for file, more, first in parts]
-        ids = pa.concat_tables(found)[identity].drop_null().unique() if found else pa.array([])
-        filters |= pc.field(identity).isin(ids)
+    if identity is None or filters is None:
+        return rows
+    # what makes one of these rows a duplicate may be of another entity; it seldom is, and looking for it is quick
+    others = [_read(file, _both(~filters, more), first, [identity])[identity] for file, more, first in parts]
+    ids = rows[identity].drop_null().unique()
+    if any(pc.any(pc.is_in(column, value_set=ids.cast(column.type))).as_py() for column in others if len(column)):
+        return _read_all(parts, filters | pc.field(identity).isin(ids), schema)
+    return rows
+
+
+def _read_all(
+    parts: Sequence[tuple[Path, pc.Expression | None, int | None]], filters: pc.Expression | None, schema: pa.Schema
+) -> pa.Table:
     tables = [_as(_read(file, _both(filters, more), first), schema) for file, more, first in parts]
     return pa.concat_tables(tables) if tables else schema.empty_table()
 
 
-def _read(file: Path, filters: pc.Expression | None, first: int | None) -> pa.Table:
-    """The rows of a file that pass, of its `first` ones only when that is not None."""
+def _read(
+    file: Path, filters: pc.Expression | None, first: int | None, columns: Sequence[str] | None = None
+) -> pa.Table:
+    """The rows of a file that pass, of its `first` ones only when that is not None; all columns, or some."""
     if first is None:
-        return pq.read_table(file, filters=filters)
+        return pq.read_table(file, filters=filters, columns=columns)
     table = pq.read_table(file)[:first]
-    return table if filters is None else table.filter(filters)
+    table = table if filters is None else table.filter(filters)
+    return table if columns is None else table.select(columns)
 
 
 def _both(one: pc.Expression | None, other: pc.Expression | None) -> pc.Expression | None:
