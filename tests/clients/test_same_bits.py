@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fivefold.realtime.oip_rpc import SERVICE
+from fivefold.realtime.grpc.oip import SERVICE
 from fivefold.realtime.protos import inference_pb2 as pb
 
 DATATYPES = {"customer_id": "BYTES", "amount": "FP64", "order_id": "INT64", "vip": "BOOL", "shop": "BYTES"}

@@ -10,7 +10,7 @@ from pathlib import Path
 import duckdb
 
 from fivefold.core.time import DAY
-from fivefold.realtime.log_files import LogFiles
+from fivefold.realtime.prediction_log.files import LogFiles
 from fivefold.workspace.predictions import find_prediction, log_folder, newest_predictions
 
 # argv: the folder, the number of the process, and the first and last step to die before (0: never). Each dies in
@@ -36,7 +36,7 @@ def watched(owner, name):
     setattr(owner, name, call)
 
 import pyarrow.parquet as pq
-import fivefold.realtime.prediction_log as prediction_log
+import fivefold.realtime.prediction_log.log as prediction_log
 from fivefold.features.lookup import Seen
 from fivefold.workspace.predictions import Prediction
 for owner, name in [(os, "rename"), (os, "replace"), (os, "write"), (os, "fdatasync"), (os, "fsync"), (Path, "unlink"),

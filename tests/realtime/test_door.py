@@ -18,15 +18,15 @@ from fivefold.core.config import environment, settings
 from fivefold.core.errors import FivefoldError, Invalid
 from fivefold.core.identity import LOCAL, NOBODY, Forbidden, Principal, Role, SlowDown, Unauthenticated
 from fivefold.realtime.door import OPEN, ROLES, Door
-from fivefold.realtime.exposure import host_names, must_authenticate
-from fivefold.realtime.features_grpc import FeatureCalls
-from fivefold.realtime.features_http import FeatureRoutes
-from fivefold.realtime.http1 import Response
-from fivefold.realtime.oip_rpc import OipCalls
-from fivefold.realtime.predictor import predict
-from fivefold.realtime.routes import Permission, Request, Route, Routes
-from fivefold.realtime.rpc import Call, Calls
-from fivefold.realtime.rpc_door import peer_address
+from fivefold.realtime.endpoints.predictor import predict
+from fivefold.realtime.grpc.calls import Call, Calls
+from fivefold.realtime.grpc.door import peer_address
+from fivefold.realtime.grpc.features import FeatureCalls
+from fivefold.realtime.grpc.oip import OipCalls
+from fivefold.realtime.http.features import FeatureRoutes
+from fivefold.realtime.http.http1 import Response
+from fivefold.realtime.http.routes import Permission, Request, Route, Routes
+from fivefold.realtime.processes.exposure import host_names, must_authenticate
 
 TABLE = {
     Permission.PUBLIC: {None, *Role},

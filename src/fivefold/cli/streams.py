@@ -19,7 +19,7 @@ from fivefold.cli.session import HERE, EnvOption, JsonOption, ProjectOption, emi
 from fivefold.core.errors import FivefoldError, Invalid
 
 if TYPE_CHECKING:
-    from fivefold.realtime.streaming import Streaming
+    from fivefold.realtime.streams.streaming import Streaming
     from fivefold.workspace import Workspace
 
 STATUS_SECONDS = 5.0
@@ -82,7 +82,7 @@ def push(
     import msgspec
 
     from fivefold.core.sources import Stream
-    from fivefold.realtime.sending import Sender
+    from fivefold.realtime.streams.sending import Sender
 
     with workspace(project, env) as opened:
         noun = opened.project.get(Stream.kind, name)
@@ -131,7 +131,7 @@ def skew(
     The exit code is 1 when a value differs, or when there was none to compare.
     """
     from fivefold.core.time import SECOND, duration
-    from fivefold.realtime.skew import skew as run
+    from fivefold.realtime.replay.skew import skew as run
 
     pause = duration(every, "--every") / SECOND if every else 0.0
     over = _until_told() if every else threading.Event()
@@ -180,7 +180,7 @@ def list_letters(
     from fivefold.core.time import iso
     from fivefold.core.uses import Endpoint
     from fivefold.core.values import shown
-    from fivefold.realtime.dead_letters import dead_letters
+    from fivefold.realtime.streams.dead_letters import dead_letters
 
     with workspace(project, env) as opened:
         opened.project.get(Stream.kind, name)
@@ -236,7 +236,7 @@ def replay_letters(
 ) -> None:
     """Send dead letters to the stream again, as they came, once each: after a check or the schema was mended."""
     from fivefold.core.sources import Stream
-    from fivefold.realtime.dead_letters import replay
+    from fivefold.realtime.streams.dead_letters import replay
 
     chosen = []
     for text in letter or []:
@@ -253,7 +253,7 @@ def replay_letters(
 
 def _reasons(given: list[str] | None) -> list[str]:
     from fivefold.core.errors import did_you_mean
-    from fivefold.realtime.intake import Reason
+    from fivefold.realtime.streams.intake import Reason
 
     known = [str(r) for r in Reason]
     for one in given or []:
@@ -309,7 +309,7 @@ def _settled() -> Iterator[None]:
 
 def _work(opened: Workspace, names: list[str], once: bool, json: bool, over: threading.Event) -> bool:
     """Work on streams until told to stop; False when the project was applied anew meanwhile."""
-    from fivefold.realtime.streaming import Streaming
+    from fivefold.realtime.streams.streaming import Streaming
 
     revision = opened.catalog.definitions.revision()
     with Streaming(opened, names) as streaming, _settled():

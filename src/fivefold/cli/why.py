@@ -9,8 +9,8 @@ import typer
 from fivefold.cli.session import HERE, EnvOption, JsonOption, ProjectOption, emit, table, workspace
 
 if TYPE_CHECKING:
-    from fivefold.realtime.replay import Replay
-    from fivefold.realtime.why import Data, Origin, Why
+    from fivefold.realtime.replay.recompute import Replay
+    from fivefold.realtime.replay.why import Data, Origin, Why
 
 DIFFERS = 1
 
@@ -34,8 +34,8 @@ def why(
     With --replay its features are computed again from the rows that had been seen, and the prediction by the packaged
     version: exit code 1 when anything differs.
     """
-    from fivefold.realtime.replay import replay as compute
-    from fivefold.realtime.why import explain
+    from fivefold.realtime.replay.recompute import replay as compute
+    from fivefold.realtime.replay.why import explain
     from fivefold.workspace.predictions import find_prediction
 
     with workspace(project, env) as opened:

@@ -34,8 +34,8 @@ from fivefold.mlops.judge import judge_version
 from fivefold.mlops.materialise import materialise_views
 from fivefold.mlops.release import CHAMPION, promote
 from fivefold.mlops.train import Trained, train
-from fivefold.realtime.sending import Sender
-from fivefold.realtime.skew import Skew, skew
+from fivefold.realtime.replay.skew import Skew, skew
+from fivefold.realtime.streams.sending import Sender
 from fivefold.workspace import Workspace, open_workspace
 from fivefold.workspace.served import served
 

@@ -13,8 +13,8 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as prometheus
 
 from fivefold.core.uses import Endpoint
-from fivefold.realtime.application import Application, application
-from fivefold.realtime.http1 import Request, Response
+from fivefold.realtime.http.http1 import Request, Response
+from fivefold.realtime.processes.application import Application, application
 
 
 @contextmanager

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 
 from fivefold.realtime.batching.batcher import Batcher
 from fivefold.realtime.batching.rates import Rates
-from fivefold.realtime.endpoint import Live
+from fivefold.realtime.endpoints.endpoint import Live
+from fivefold.realtime.http.replies import Reply
 from fivefold.realtime.protocols.batch import Batch
 from fivefold.realtime.protocols.bounds import Limited
-from fivefold.realtime.replies import Reply
 from fivefold.realtime.telemetry.stages import Stages
 
 _LONGEST = 10**9

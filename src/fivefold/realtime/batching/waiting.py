@@ -7,7 +7,7 @@ import types
 from collections.abc import Callable, Coroutine, Generator
 from typing import Any
 
-from fivefold.realtime.http1 import Response
+from fivefold.realtime.http.http1 import Response
 from fivefold.realtime.protocols.batch import Outcome
 
 

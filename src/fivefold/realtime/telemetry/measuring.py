@@ -10,12 +10,12 @@ from fivefold.models.rollout import Arm
 from fivefold.realtime.batching.batcher import Batcher
 from fivefold.realtime.batching.gate import Gate
 from fivefold.realtime.batching.lane import Lane
-from fivefold.realtime.endpoint import Live
-from fivefold.realtime.prediction_log import PredictionLog
+from fivefold.realtime.endpoints.endpoint import Live
+from fivefold.realtime.endpoints.trial import SHADOW, Trial
+from fivefold.realtime.prediction_log.log import PredictionLog
 from fivefold.realtime.telemetry.families import Buckets, Sample
 from fivefold.realtime.telemetry.process_numbers import process_numbers
 from fivefold.realtime.telemetry.tally import ANSWERED, FAILED, ROWS_FAILED, Histogram, Tally
-from fivefold.realtime.trial import SHADOW, Trial
 
 _OUTCOMES = {ANSWERED: "answered", ROWS_FAILED: "rows_failed", FAILED: "failed"}
 
