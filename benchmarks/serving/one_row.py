@@ -4,7 +4,8 @@
     python benchmarks/serving/one_row.py [--rounds 5] [--seconds 3] [--rate 300] [--out benchmarks/results/one_row.json]
 
 Every request is a distinct row of JSON. In turn, each server is asked by 16 connections as fast as it answers, and over
-4 connections at a fixed rate; servers have core 0, the generator core 1. Ours has its checks, prediction log and
+4 connections at a fixed rate; servers have core 0, the generator core 1, before other processes where that is allowed.
+Ours has its checks, prediction log and
 permissions on. The limit is Granian's bare server with orjson and one call of ONNX Runtime. Ratios are medians of those
 of each round. `cpu_us` is what all processes and threads of a server use for a request.
 """
@@ -29,7 +30,7 @@ from pathlib import Path
 from typing import Any
 
 import uvloop
-from load import Load, Measured
+from load import Load, Measured, undisturbed
 from prepare import AT, prepared
 
 HERE = Path(__file__).parent
@@ -123,6 +124,7 @@ def main() -> None:
         bodies = {rows: [json.dumps(r).encode() for r in json.loads((data / f"{rows}.json").read_text())]
                   for rows in ("rows", "keys")}
         os.sched_setaffinity(0, {1})
+        niceness = undisturbed()
         running = {port: started(port, data) for port in COMMANDS}
         load_before = os.getloadavg()
         found: dict[str, list[dict[str, float]]] = {s: [] for s in SERVERS}
@@ -161,7 +163,7 @@ def main() -> None:
         "command": f"python {sys.argv[0]} --rounds {options.rounds} --seconds {options.seconds:g}"
         f" --rate {options.rate:g}",
         "load_average": [load_before[0], os.getloadavg()[0]],
-        "rounds": options.rounds, "ratios": ratios, "medians": medians}
+        "niceness": niceness, "rounds": options.rounds, "ratios": ratios, "medians": medians}
     print(json.dumps(result, indent=1))
     if options.out:
         options.out.write_text(json.dumps(result, indent=1) + "\n")

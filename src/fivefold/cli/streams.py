@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import gc
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -296,23 +293,13 @@ def _bootstrap(project: Path, env: str, at: str) -> None:
             print(f"{made.view}: the past of {made.entities:,} entities is in the online store.", file=sys.stderr)
 
 
-@contextmanager
-def _settled() -> Iterator[None]:
-    """What is there now stays: collections need not look at it, which was the largest cost of a busy worker."""
-    gc.collect()
-    gc.freeze()
-    try:
-        yield
-    finally:
-        gc.unfreeze()  # else a library whose objects outlive the interpreter complains at its end
-
-
 def _work(opened: Workspace, names: list[str], once: bool, json: bool, over: threading.Event) -> bool:
     """Work on streams until told to stop; False when the project was applied anew meanwhile."""
+    from fivefold.realtime.garbage import settled
     from fivefold.realtime.streams.streaming import Streaming
 
     revision = opened.catalog.definitions.revision()
-    with Streaming(opened, names) as streaming, _settled():
+    with Streaming(opened, names) as streaming, settled():
         if once:
             while not over.is_set() and (streaming.step(WAIT_SECONDS) or streaming.waiting()):
                 pass

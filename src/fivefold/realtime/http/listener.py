@@ -5,12 +5,18 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+import time
 from functools import partial
 
 from fivefold.realtime.http.connection import Connection, Front
 
 FULL_SECONDS = 0.25
 """How long nobody is accepted when the process can open nothing more."""
+EACH_SECONDS = 0.0005
+"""Who waited while a turn of the loop took so long is one client more that the next turn accepts."""
+MOST_AT_ONCE = 64
+IDLE_SECONDS = 0.2
+"""No turn of a loop that answers takes so long: nobody was waiting in between."""
 
 
 class Listener:
@@ -21,6 +27,7 @@ class Listener:
         self._loop = front.loop
         self._arriving: set[asyncio.Task[object]] = set()
         self._listening = self._open = False
+        self._looked = 0.0
         sock.setblocking(False)
         front.left = self._look
 
@@ -48,16 +55,26 @@ class Listener:
             self._listening = False
 
     def _accept(self) -> None:
-        # one a turn of the loop: who comes next is for the process whose loop is free first
+        # an idle loop takes one a turn: who comes next is for the process whose loop is free first. Where turns are
+        # long nobody was free, and one a turn would leave those who come waiting for seconds
+        now = time.monotonic()
+        turn, self._looked = now - self._looked, now
+        most = min(1 + int(turn / EACH_SECONDS), MOST_AT_ONCE) if turn < IDLE_SECONDS else 1
+        for _ in range(most):
+            if not self._listening or not self._accept_one():
+                return
+
+    def _accept_one(self) -> bool:
+        """Whether there was one to accept."""
         try:
             client, _ = self._socket.accept()
         except (BlockingIOError, ConnectionAbortedError):
-            return  # another process was faster, or the client left
+            return False  # another process was faster, or the client left
         except OSError:
             # no file can be opened any more; asked again at once it would say so again
             self.shut()
             self._loop.call_later(FULL_SECONDS, self.open)
-            return
+            return False
         client.setblocking(False)
         if client.family != socket.AF_UNIX:
             client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -65,6 +82,7 @@ class Listener:
         self._arriving.add(made)
         made.add_done_callback(self._taken)
         self._look()
+        return True
 
     def _taken(self, made: asyncio.Task[object]) -> None:
         self._arriving.discard(made)

@@ -14,6 +14,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from fivefold.core.errors import FivefoldError
+from fivefold.realtime.garbage import settled
 from fivefold.realtime.http.connection import Front, Limits
 from fivefold.realtime.http.front import App
 from fivefold.realtime.http.listener import Listener
@@ -79,7 +80,8 @@ class Process:
 
     def serve(self, listening: socket.socket) -> None:
         """Serve on a socket until SIGTERM or SIGINT."""
-        _loop().run(self._run(listening))
+        with settled():
+            _loop().run(self._run(listening))
 
     async def _run(self, listening: socket.socket) -> None:
         loop = asyncio.get_running_loop()

@@ -18,7 +18,7 @@ from fivefold.features.state.mark import Mark, partition_space, read_mark, write
 from fivefold.features.stream import Fed, catch_up, feed
 from fivefold.ports.online import MARK, OnlineStore, Write
 from fivefold.ports.streams import Broker
-from fivefold.realtime.streams.garbage import uncollected
+from fivefold.realtime.garbage import uncollected
 from fivefold.realtime.streams.ids import Ids
 from fivefold.realtime.streams.intake import Intake, Letter
 from fivefold.realtime.streams.prints import Prints
