@@ -67,6 +67,7 @@ def started(port: int, data: Path) -> subprocess.Popen[bytes]:
             url, headers = f"http://127.0.0.1:{port}{path}", {"content-type": "application/json"}
             request = urllib.request.Request(url, body, headers)
             urllib.request.urlopen(request, timeout=5).read()
+            undisturbed(process.pid)
             return process
         except OSError:
             time.sleep(0.5)
