@@ -72,8 +72,13 @@ class _Client(asyncio.Protocol):
         if head < 0:
             self._held = held
             return
-        at = held[:head].lower().find(b"content-length: ") + 16
-        if len(held) < head + 4 + int(held[at : held.index(b"\r", at)]):
+        at = held[:head].lower().find(b"content-length: ")
+        whole = (
+            held.endswith(b"\r\n0\r\n\r\n")
+            if at < 0
+            else len(held) >= head + 4 + int(held[at + 16 : held.index(b"\r", at)])
+        )
+        if not whole:
             self._held = held
             return
         self._held = b""
