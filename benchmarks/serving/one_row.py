@@ -17,7 +17,6 @@ import argparse
 import asyncio
 import json
 import os
-import re
 import shutil
 import signal
 import statistics
@@ -34,6 +33,9 @@ from typing import Any
 import uvloop
 from load import Load, Measured, undisturbed
 from prepare import AT, prepared
+
+from fivefold.workspace import open_workspace
+from fivefold.workspace.served import champion, package_folder
 
 HERE = Path(__file__).parent
 PEERS = HERE.parent / ".peers"
@@ -91,7 +93,10 @@ def started(port: int, data: Path, bodies: dict[str, list[bytes]]) -> subprocess
     env = os.environ | SETTINGS | {"DATA": str(data), "OMP_NUM_THREADS": "1", MARK: str(port), "PATH": path}
     process = subprocess.Popen(["taskset", "-c", "0", *words], cwd=HERE / "peers", env=env, start_new_session=True,
                                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    url, form = next((p, r) for at, p, r in SERVERS.values() if at == port)
+    found = next(((p, r) for at, p, r in SERVERS.values() if at == port), None)
+    if found is None:
+        return process  # it speaks no HTTP, and whoever asks it waits until it is there
+    url, form = found
     for _ in range(120):
         try:
             url_, headers = f"http://127.0.0.1:{port}{url}", {"content-type": "application/json"}
@@ -127,6 +132,18 @@ def cpu(pids: Sequence[int]) -> float:
     return total
 
 
+def stopped(running: dict[int, subprocess.Popen[bytes]]) -> None:
+    """All of them, with what they started."""
+    for sig in (signal.SIGTERM, signal.SIGKILL):
+        for port, process in running.items():
+            for pid in processes(process, port):
+                with suppress(OSError):
+                    os.kill(pid, sig)
+        for process in running.values():
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(20)
+
+
 def asked(server: str, bodies: Sequence[bytes], connections: int, seconds: float, rate: float | None) -> Measured:
     """One measurement."""
     port, path, _ = SERVERS[server]
@@ -136,7 +153,9 @@ def asked(server: str, bodies: Sequence[bytes], connections: int, seconds: float
 
 def exported(data: Path) -> None:
     """The served model as the peers read it."""
-    (model,) = [f for f in data.glob(".fivefold/packages/*/model/lightgbm/model.txt") if width(f) == 10]
+    with open_workspace(data, actor="benchmark") as workspace:
+        package = package_folder(workspace, champion(workspace, "plain").version)
+    (model,) = package.glob("model/lightgbm/model.txt")
     shutil.copy(model, data / "model.txt")
     rows = json.loads((data / "rows.json").read_text())
     (data / "fields.json").write_text(json.dumps(list(rows[0])))
@@ -150,13 +169,6 @@ def exported(data: Path) -> None:
     if not (data / "mlflow").exists():
         words = [HERE / "peers" / "mlflow_model.py", data / "model.txt", data / "fields.json", data / "mlflow"]
         subprocess.run([PEERS / "mlflow" / "bin" / "python", *words], check=True, stderr=subprocess.DEVNULL)
-
-
-def width(model: Path) -> int:
-    """How many features a LightGBM model takes."""
-    found = re.search(r"max_feature_idx=(\d+)", model.read_text())
-    assert found is not None
-    return int(found.group(1)) + 1
 
 
 def main() -> None:
@@ -194,12 +206,7 @@ def main() -> None:
                     told = {k: round(v, 2) for k, v in found[server][-1].items()}
                     print(number, server, told, file=sys.stderr, flush=True)
         finally:
-            for port, process in running.items():
-                for pid in processes(process, port):
-                    with suppress(OSError):
-                        os.kill(pid, signal.SIGTERM)
-            for process in running.values():
-                process.wait(20)
+            stopped(running)
     medians = {
         server: {k: round(statistics.median(r[k] for r in rounds), 3) for k in rounds[0]}
         for server, rounds in found.items()
