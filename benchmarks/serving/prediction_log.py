@@ -24,10 +24,10 @@ import msgspec
 from fivefold.core.learning import Model
 from fivefold.core.uses import Endpoint
 from fivefold.demo.start import start
+from fivefold.lifecycle.release import promote
 from fivefold.mlops import plan as plans
 from fivefold.mlops.apply import apply
 from fivefold.mlops.materialise import materialise_views
-from fivefold.mlops.release import promote
 from fivefold.mlops.train import train
 from fivefold.realtime.endpoints.endpoint import Live
 from fivefold.realtime.prediction_log import log as prediction_log

@@ -8,9 +8,9 @@ import stream_project as sp
 
 from fivefold.core.learning import Model
 from fivefold.core.uses import Endpoint
+from fivefold.lifecycle.release import promote
 from fivefold.mlops import plan as plans
 from fivefold.mlops.materialise import materialise_views
-from fivefold.mlops.release import promote
 from fivefold.mlops.train import train
 from fivefold.realtime.endpoints.endpoint import Live
 from fivefold.realtime.prediction_log.log import PredictionLog

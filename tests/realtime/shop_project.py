@@ -16,10 +16,10 @@ from typing import Any
 
 from fivefold.core.learning import Model
 from fivefold.core.uses import Endpoint
+from fivefold.lifecycle.release import promote
 from fivefold.mlops import plan as plans
 from fivefold.mlops.apply import apply
 from fivefold.mlops.materialise import materialise_views
-from fivefold.mlops.release import promote
 from fivefold.mlops.train import train
 from fivefold.realtime.endpoints.endpoint import Live
 from fivefold.realtime.http.front import App

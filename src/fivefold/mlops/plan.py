@@ -21,7 +21,7 @@ from fivefold.core.uses import BatchJob, Endpoint
 from fivefold.data.ingest import new_partitions
 from fivefold.data.schemas import inspect
 from fivefold.data.snapshots import Snapshot
-from fivefold.mlops.inputs import meaning
+from fivefold.lifecycle.inputs import meaning
 from fivefold.workspace import Workspace
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from fivefold.core.errors import Unavailable
-from fivefold.mlops.release import rollback
+from fivefold.lifecycle.release import rollback
 from fivefold.ports.trees import read_manifest
 from fivefold.realtime.prediction_log.logged import prediction_id
 from fivefold.workspace.predictions import read_predictions

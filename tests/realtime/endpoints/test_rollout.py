@@ -14,7 +14,7 @@ import pytest
 import fivefold as ff
 from fivefold.core.errors import Conflict, Invalid, NotFound
 from fivefold.core.uses import Endpoint
-from fivefold.mlops.release import find_version, put_on_trial
+from fivefold.lifecycle.release import find_version, put_on_trial
 from fivefold.models.rollout import Arm, Decision
 from fivefold.realtime.endpoints.endpoint import Live
 from fivefold.realtime.endpoints.feedback import Labels

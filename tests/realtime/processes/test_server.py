@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from fivefold.mlops.release import rollback
+from fivefold.lifecycle.release import rollback
 from fivefold.realtime.processes.process import FAREWELL_SECONDS
 from fivefold.workspace.predictions import read_predictions
 

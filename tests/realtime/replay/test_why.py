@@ -15,7 +15,7 @@ import stream_project as sp
 from served_project import END, served, trained, worked
 
 from fivefold.core.errors import Invalid, NotFound, Unavailable
-from fivefold.mlops.release import rollback
+from fivefold.lifecycle.release import rollback
 from fivefold.realtime.prediction_log.files import LogFiles
 from fivefold.realtime.replay.recompute import Replay, replay
 from fivefold.realtime.replay.why import why

@@ -23,9 +23,9 @@ from fivefold.core.errors import Conflict, Invalid, NotFound, Unavailable
 from fivefold.core.learning import Model
 from fivefold.core.sources import Stream
 from fivefold.core.uses import Endpoint
+from fivefold.lifecycle.release import promote
 from fivefold.mlops import plan as plans
 from fivefold.mlops.materialise import materialise_views
-from fivefold.mlops.release import promote
 from fivefold.mlops.train import train
 from fivefold.ports.streams import Broker
 from fivefold.realtime.endpoints.endpoint import Live

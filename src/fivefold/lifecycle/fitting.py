@@ -17,8 +17,8 @@ from fivefold.core.learning import GroupSplit, Model
 from fivefold.core.noun import definition
 from fivefold.core.types import Schema
 from fivefold.data.ingest import Progress
-from fivefold.mlops.judge import Judged, judged_table
-from fivefold.mlops.training_rows import KNOWN, LABEL, ROW, TIME, TrainingRows, row_names
+from fivefold.lifecycle.judge import Judged, judged_table
+from fivefold.lifecycle.training_rows import KNOWN, LABEL, ROW, TIME, TrainingRows, row_names
 from fivefold.models.encode import fit_encoding
 from fivefold.models.importance import importance
 from fivefold.models.leakage import giveaways

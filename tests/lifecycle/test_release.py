@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 import fivefold as ff
-from fivefold.mlops import release
+from fivefold.lifecycle import release
 
 
 def versions(shop, *edits: tuple[str, str]) -> list[Any]:  # type: ignore[no-untyped-def]

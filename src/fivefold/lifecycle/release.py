@@ -11,7 +11,7 @@ from fivefold.catalog.versions import Version
 from fivefold.core.errors import Conflict, Invalid, NotFound
 from fivefold.core.learning import Model
 from fivefold.core.time import iso
-from fivefold.mlops.judge import Verdict, judge_version
+from fivefold.lifecycle.judge import Verdict, judge_version
 from fivefold.ports.copies import copy_blob, copy_tree
 from fivefold.workspace import Workspace
 from fivefold.workspace.applied import require_applied
