@@ -12,7 +12,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from fivefold.federated.secure_sum.client import SumClient
 from fivefold.federated.secure_sum.messages import FromClient, FromServer
 from fivefold.federated.secure_sum.server import Step, Sum, SumServer
-from fivefold.federated.secure_sum.terms import Refused, Terms, least_modulus_bits
+from fivefold.federated.refusals import Refused
+from fivefold.federated.secure_sum.terms import Terms, least_modulus_bits
 
 SESSION = hashlib.sha256(b"a round").digest()
 

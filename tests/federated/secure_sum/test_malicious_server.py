@@ -18,7 +18,7 @@ from fivefold.federated.secure_sum.messages import (
     consent_over,
 )
 from fivefold.federated.secure_sum.server import Step, SumServer
-from fivefold.federated.secure_sum.terms import Aborted, Refused
+from fivefold.federated.refusals import Aborted, Refused
 
 replace = msgspec.structs.replace
 ONE = "c0000"

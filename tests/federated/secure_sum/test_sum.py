@@ -10,7 +10,7 @@ from sum_people import Play, identify, terms
 
 from fivefold.federated.secure_sum.messages import Masked
 from fivefold.federated.secure_sum.server import Step, SumServer
-from fivefold.federated.secure_sum.terms import Aborted
+from fivefold.federated.refusals import Aborted
 
 STEPS = [s for s in Step if s is not Step.OVER]
 

@@ -11,6 +11,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
+from fivefold.federated.refusals import Refused
 from fivefold.federated.secure_sum import keys
 from fivefold.federated.secure_sum.graph import Graph
 from fivefold.federated.secure_sum.masks import Masks
@@ -33,7 +34,7 @@ from fivefold.federated.secure_sum.messages import (
 )
 from fivefold.federated.secure_sum.ring import Ring, Vector
 from fivefold.federated.secure_sum.shamir import SHARE_BYTES, split
-from fivefold.federated.secure_sum.terms import Refused, Terms
+from fivefold.federated.secure_sum.terms import Terms
 
 _NONCE_BYTES = 12
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
+from fivefold.federated.refusals import Aborted, Refused
 from fivefold.federated.secure_sum import keys
 from fivefold.federated.secure_sum.client import Identify
 from fivefold.federated.secure_sum.graph import Graph
@@ -32,7 +33,7 @@ from fivefold.federated.secure_sum.messages import (
 )
 from fivefold.federated.secure_sum.ring import Ring, Vector
 from fivefold.federated.secure_sum.shamir import SHARE_BYTES, combine
-from fivefold.federated.secure_sum.terms import Aborted, Refused, Terms
+from fivefold.federated.secure_sum.terms import Terms
 
 
 class Step(enum.IntEnum):
@@ -70,6 +71,8 @@ class SumServer:
         self.terms, self._identify = terms, identify
         self.step = Step.ADVERTS
         self.result: Sum | None = None
+        self.removed: Vector | None = None
+        """All masks together, modulo R: what a replay takes away instead of asking for shares again."""
         self._waiting = set(cohort)
         self._got: dict[str, FromClient] = {}
         self._names: list[str] = []
@@ -196,12 +199,14 @@ class SumServer:
             if isinstance(message, Unmask):
                 for index, share in message.shares.items():
                     given[index][self._index[name] + 1] = share
+        under_masks = self._total.copy()
         masks = Masks(self._total)
         for index in sorted(self._shared):
             if index in self._alive:
                 self._take_self_mask(masks, index, given[index])
             else:
                 self._take_mutual_masks(masks, index, given[index])
+        self.removed = self._ring.reduced(under_masks - self._total)
         self.result = Sum(self._ring.reduced(self._total), tuple(self._names[i] for i in sorted(self._alive)))
         return {}
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 
-from fivefold.federated.secure_sum.terms import Refused
+from fivefold.federated.refusals import Refused
 
 PRIME = 2**256 + 297
 """The smallest prime above 2**256, so that any 32 bytes are a secret."""

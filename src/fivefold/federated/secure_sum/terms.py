@@ -1,22 +1,14 @@
-"""What a secure sum is about, agreed on before it begins; and the two ways in which it can end without one."""
+"""What a secure sum is about, agreed on before it begins."""
 
 from __future__ import annotations
 
 import msgspec
 
-from fivefold.core.errors import Invalid, Unavailable
+from fivefold.core.errors import Invalid
 
 MOST_CLIENTS = 100_000
 MOST_LENGTH = 1 << 31
 MOST_BITS = 64
-
-
-class Refused(Invalid):
-    """The other side broke the protocol: an honest party stops here, and reveals nothing more in this round."""
-
-
-class Aborted(Unavailable):
-    """Too few clients are left for a sum that is exact and safe: nothing was learned, try another round."""
 
 
 class Terms(msgspec.Struct, frozen=True, kw_only=True):
