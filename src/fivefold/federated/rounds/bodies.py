@@ -66,9 +66,10 @@ class Enrol(msgspec.Struct, frozen=True):
 
 
 class Enrolled(msgspec.Struct, frozen=True, tag="enrolled"):
-    """A certificate (DER)."""
+    """A certificate, and that of the server, whose key for messages is kept from then on (both DER)."""
 
     certificate: bytes
+    server: bytes
 
 
 class Answered(msgspec.Struct, frozen=True):
@@ -82,8 +83,8 @@ Next = Idle | Offer | Ask
 
 
 def encode(body: object) -> bytes:
-    """A body as bytes; equal bodies have equal bytes."""
-    return msgspec.msgpack.encode(body, order="deterministic")
+    """A body as bytes; the same body has the same bytes."""
+    return msgspec.msgpack.encode(body)
 
 
 def decode(data: bytes, type: type[B]) -> B:

@@ -28,7 +28,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     `mode` says what the server learns: `secure`, the sum of all; `buckets`, the sums of `buckets` random groups;
     `plain`, every vector. A vector has `length` values of `bits` bits, times weights up to `max_weight`. A round takes
     at most `cohort` clients, waits for `quorum` of them, ends within `seconds`, and needs `min_survivors` in each sum.
-    `corrupt` and `dropout` are per cent of the cohort. `definitions` and `code` are digests that clients compare with
+    After `attempts` rounds in a row without a result the federation stops. `corrupt` and `dropout` are per cent of the
+    cohort. `definitions` and `code` are digests that clients compare with
     their own; `settings` is what the clients' work needs to know.
     """
 
@@ -45,6 +46,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     corrupt: int = 33
     dropout: int = 10
     seconds: float = 600.0
+    attempts: int = 5
     definitions: str = ""
     code: str = ""
     settings: Any = None
@@ -109,18 +111,17 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class Offer(msgspec.Struct, frozen=True, tag="offer", forbid_unknown_fields=True):
-    """A manifest as it was signed, with the server's certificate, and the bucket of whom it is offered to."""
+    """A manifest as it was signed, and the bucket of whom it is offered to."""
 
     manifest: bytes
     signature: bytes
-    credential: bytes
     bucket: int = 0
 
 
-def offered(manifest: Manifest, sign: Callable[[bytes], bytes], credential: bytes) -> Offer:
+def offered(manifest: Manifest, sign: Callable[[bytes], bytes]) -> Offer:
     """A manifest, signed."""
     written = msgspec.msgpack.encode(manifest)
-    return Offer(written, sign(_SIGNED + written), credential)
+    return Offer(written, sign(_SIGNED + written))
 
 
 def accepted(offer: Offer, key: bytes) -> Manifest:
