@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from fivefold.federated.refusals import Refused
 from fivefold.federated.secure_sum.client import SumClient
 from fivefold.federated.secure_sum.messages import FromClient, FromServer
 from fivefold.federated.secure_sum.server import Step, Sum, SumServer
-from fivefold.federated.refusals import Refused
 from fivefold.federated.secure_sum.terms import Terms, least_modulus_bits
 
 SESSION = hashlib.sha256(b"a round").digest()

@@ -10,9 +10,9 @@ import pytest
 from sum_people import Play, client, terms
 
 from fivefold.core.errors import Invalid
+from fivefold.federated.refusals import Aborted, Refused
 from fivefold.federated.secure_sum.messages import Masked, Unmask
 from fivefold.federated.secure_sum.server import Step
-from fivefold.federated.refusals import Aborted, Refused
 
 replace = msgspec.structs.replace
 ONE = "c0000"

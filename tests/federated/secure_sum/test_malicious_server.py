@@ -8,6 +8,7 @@ import msgspec
 import pytest
 from sum_people import Play, client, identity, terms
 
+from fivefold.federated.refusals import Aborted, Refused
 from fivefold.federated.secure_sum.messages import (
     Advert,
     Consents,
@@ -18,7 +19,6 @@ from fivefold.federated.secure_sum.messages import (
     consent_over,
 )
 from fivefold.federated.secure_sum.server import Step, SumServer
-from fivefold.federated.refusals import Aborted, Refused
 
 replace = msgspec.structs.replace
 ONE = "c0000"

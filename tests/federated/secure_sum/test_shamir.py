@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sum_reference import Drawn, share
 
-from fivefold.federated.secure_sum.shamir import PRIME, combine, split
 from fivefold.federated.refusals import Refused
+from fivefold.federated.secure_sum.shamir import PRIME, combine, split
 
 
 @given(secret=st.binary(min_size=32, max_size=32), threshold=st.integers(1, 8), data=st.data())

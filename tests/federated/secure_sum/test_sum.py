@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sum_people import Play, identify, terms
 
+from fivefold.federated.refusals import Aborted
 from fivefold.federated.secure_sum.messages import Masked
 from fivefold.federated.secure_sum.server import Step, SumServer
-from fivefold.federated.refusals import Aborted
 
 STEPS = [s for s in Step if s is not Step.OVER]
 

@@ -134,6 +134,8 @@ class Coordinator:
             entry = Logged(self._bucket(client, round), step, client, digest, encode(sent))
             if self._rounds.taken(self.plan.task, round, entry):
                 return
+            # a step whose time is over is over, whether or not anybody has looked at the clock since
+            self.tick()
             live = self._require(client, round, step)
             message = live.opened(sent)
             gathering = live.gatherings[entry.bucket]
@@ -155,7 +157,7 @@ class Coordinator:
                     step = live.gatherings[bucket].step
                     why = "all" if not live.gatherings[bucket].waiting else "late"
                     self._rounds.end_step(self.plan.task, live.row.round, bucket, step, why)
-                    live.end_step(bucket)
+                    live.end_step(bucket, self._clock())
             if live.over:
                 self._conclude(live)
 
@@ -182,12 +184,12 @@ class Coordinator:
         )
         offer = encode(offered(manifest, self._sign))
         deadline = now + int(self.plan.seconds * SECOND)
-        self._take_up(self._rounds.open(self.plan.task, last + 1, offer, buckets, _written(before), deadline))
+        self._take_up(self._rounds.open(self.plan.task, last + 1, offer, buckets, written_reference(before), deadline))
 
     def _take_up(self, row: Round) -> None:
         # as of its opening: a certificate that has run out since does not change what was taken in
         opened = row.opened_at / SECOND
-        live = LiveRound(row, lambda name, der: self._identify(name, der, opened), self._uploads)
+        live = LiveRound(row, lambda name, der: self._identify(name, der, opened), self._uploads, self._clock())
         live.replay(self._rounds.log(self.plan.task, row.round))
         self._live = live
 
@@ -199,7 +201,7 @@ class Coordinator:
                 self._abort(live, "; ".join(live.failed.values()))
                 return
             parts = [part for g in good for part in g.parts()]
-            after = self._rule.step(parts, arrays.decode(parcels.get(self._models, _read(live.row.before))))
+            after = self._rule.step(parts, arrays.decode(parcels.get(self._models, read_reference(live.row.before))))
             stored = parcels.put(self._models, arrays.encode(after))
         except FivefoldError as e:
             self._abort(live, str(e))
@@ -214,7 +216,7 @@ class Coordinator:
                 removed = parcels.put(self._uploads, arrays.encode({"removed": gathering.removed}))
                 closing[bucket, int(Step.UNMASK)] = encode(removed)
         survivors = [list(part.clients) for part in parts]
-        self._rounds.finish(task, number, _written(stored), survivors, closing, SECRET_STEPS)
+        self._rounds.finish(task, number, written_reference(stored), survivors, closing, SECRET_STEPS)
         self._live, self._ended = None, None
 
     def _abort(self, live: LiveRound, why: str) -> None:
@@ -232,7 +234,7 @@ class Coordinator:
 
     def _state(self) -> Parcel:
         done = self._rounds.all(self.plan.task, status=DONE, limit=1)
-        return _read(done[0].after) if done else parcels.put(self._models, arrays.encode(self._rule.begin()))
+        return read_reference(done[0].after) if done else parcels.put(self._models, arrays.encode(self._rule.begin()))
 
     def _bucket(self, client: str, round: int) -> int:
         live = self._live
@@ -253,9 +255,11 @@ class Coordinator:
         return live
 
 
-def _written(parcel: Parcel) -> Any:
+def written_reference(parcel: Parcel) -> Any:
+    """A parcel as it stands in the catalog."""
     return [parcel.size, parcel.digests.hex()]
 
 
-def _read(written: Any) -> Parcel:
+def read_reference(written: Any) -> Parcel:
+    """A parcel from the catalog."""
     return Parcel(written[0], bytes.fromhex(written[1]))

@@ -28,15 +28,21 @@ SECURE_ENDS = (0.6, 0.7, 0.8, 0.9, 1.0)
 first step has the clients' work in it."""
 
 PLAIN_ENDS = (1.0,)
+LEAST_SHARE = 0.05
+"""But a step has at least so much of the round from when it began, or from when the server came back: what nobody was
+there to answer is no dropout."""
+
 SECRET_STEPS = (int(Step.SHARES), int(Step.UNMASK))
 """What clients send at these steps is erased when a round has ended."""
 
 
 class LiveRound:
-    """A round that is open. `identify` knows clients by name and certificate as of when the round was opened."""
+    """A round that is open, taken up at `now` (microseconds). `identify` knows clients by name and certificate as of
+    when the round was opened."""
 
-    def __init__(self, row: Round, identify: Identify, uploads: ArtifactStore) -> None:
+    def __init__(self, row: Round, identify: Identify, uploads: ArtifactStore, now: int) -> None:
         self.row, self._uploads = row, uploads
+        self._began = [now] * len(row.buckets)
         self.offer = decode(row.offer, Offer)
         self.manifest = msgspec.msgpack.decode(self.offer.manifest, type=Manifest)
         self.bucket_of = {name: b for b, names in enumerate(row.buckets) for name in names}
@@ -57,7 +63,7 @@ class LiveRound:
         """Take in again what was taken in before; the same messages lead to the same state."""
         for entry in log:
             if entry.sender == SERVER:
-                self.end_step(entry.bucket)
+                self.end_step(entry.bucket, self._began[entry.bucket])
             else:
                 self.gatherings[entry.bucket].accept(self.opened(decode(entry.body, Sent)))
 
@@ -83,10 +89,12 @@ class LiveRound:
         if gathering.over or bucket in self.failed:
             return False
         length = self.row.deadline - self.row.opened_at
-        return not gathering.waiting or now >= self.row.opened_at + length * self._ends[gathering.step - 1]
+        end = self.row.opened_at + length * self._ends[gathering.step - 1]
+        return not gathering.waiting or now >= max(end, self._began[bucket] + length * LEAST_SHARE)
 
-    def end_step(self, bucket: int) -> None:
-        """End a step of a bucket with what has come in."""
+    def end_step(self, bucket: int, now: int) -> None:
+        """End a step of a bucket with what has come in; the next one begins now."""
+        self._began[bucket] = now
         try:
             replies = self.gatherings[bucket].close()
         except Aborted as e:

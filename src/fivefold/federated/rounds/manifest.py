@@ -26,10 +26,10 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """What is the same in all rounds of a federation.
 
     `mode` says what the server learns: `secure`, the sum of all; `buckets`, the sums of `buckets` random groups;
-    `plain`, every vector. A vector has `length` values of `bits` bits, times weights up to `max_weight`. A round takes
-    at most `cohort` clients, waits for `quorum` of them, ends within `seconds`, and needs `min_survivors` in each sum.
-    After `attempts` rounds in a row without a result the federation stops. `corrupt` and `dropout` are per cent of the
-    cohort. `definitions` and `code` are digests that clients compare with
+    `plain`, every vector. A vector has `length` values of `bits` bits, times weights up to `max_weight`. A round begins
+    once `quorum` clients are there, takes at most `cohort` of them, ends within `seconds`, and needs `min_survivors` in
+    each sum. After `attempts` rounds in a row without a result the federation stops. `corrupt` and `dropout` are per
+    cent of the cohort. `definitions` and `code` are digests that clients compare with
     their own; `settings` is what the clients' work needs to know.
     """
 
@@ -61,8 +61,6 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
                 f"cohort: {self.cohort} clients cannot fill {self.buckets} buckets of {self.min_survivors}.",
                 hint="Ask more clients, or have fewer buckets.",
             )
-        if self.needed > self.cohort:
-            raise Invalid(f"quorum: {self.needed} are more than the cohort of {self.cohort}.")
         if not 0 < self.seconds <= 30 * 86400 or self.rounds < 1:
             raise Invalid(
                 f"seconds, rounds: {self.seconds} and {self.rounds} are not accepted (up to 30 days, from 1)."

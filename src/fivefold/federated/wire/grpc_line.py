@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import traceback
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -60,9 +61,12 @@ class GrpcLine:
 
 
 class GrpcListener:
-    """Listens on an address with a certificate; whose clients must have one too unless `authority` is None."""
+    """Listens on an address with a certificate; its clients must have one of `authority` too, unless that is None.
 
-    def __init__(self, answer: Answer, host: str, port: int, tls: bytes, authority: bytes | None) -> None:
+    `tls` gives the key and certificate (PEM) to show; it is asked at every handshake, so that a renewed one is shown.
+    """
+
+    def __init__(self, answer: Answer, host: str, port: int, tls: Callable[[], bytes], authority: bytes | None) -> None:
         self._answer, self._mutual = answer, authority is not None
         self._seen: dict[bytes, Peer] = {}
         self._server = grpc.server(
@@ -71,7 +75,17 @@ class GrpcListener:
         handler = grpc.unary_unary_rpc_method_handler(self._handle)
         service, method = PATH.strip("/").split("/")
         self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, {method: handler}),))
-        credentials = grpc.ssl_server_credentials([_parts(tls)], authority, authority is not None)
+        shown = tls()
+
+        def configuration() -> Any:
+            return grpc.ssl_server_certificate_configuration([_parts(shown)], authority)
+
+        def renewed() -> Any:
+            nonlocal shown
+            before, shown = shown, tls()
+            return None if shown == before else configuration()
+
+        credentials = grpc.dynamic_ssl_server_credentials(configuration(), renewed, authority is not None)
         where = f"[{host}]" if ":" in host else host
         try:
             self.port = int(self._server.add_secure_port(f"{where}:{port}", credentials))
