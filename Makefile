@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
-EXTRAS := lightgbm,xgboost,sklearn,torch,tune,postgres,s3,redis,kafka,pubsub,avro,grpc,otel,ray,demo
+EXTRAS := lightgbm,xgboost,sklearn,torch,tune,postgres,s3,redis,kafka,pubsub,avro,grpc,federated,otel,ray,demo
 .DEFAULT_GOAL := help
 
 help: ## what there is to make

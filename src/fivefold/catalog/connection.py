@@ -14,6 +14,8 @@ from fivefold.catalog.audit import Audit
 from fivefold.catalog.bounds import name
 from fivefold.catalog.database import Database, connect, now
 from fivefold.catalog.definitions import Definitions
+from fivefold.catalog.federated_members import Members
+from fivefold.catalog.federated_rounds import Rounds
 from fivefold.catalog.grants import Grants
 from fivefold.catalog.journal import Journal
 from fivefold.catalog.leases import Leases
@@ -33,8 +35,8 @@ class Catalog:
     """What one project remembers: its definitions, what was tracked, and the journal of its durable steps.
 
     Definitions: `definitions`, `snapshots`. Tracking: `runs`, `search`, `versions`, `aliases`, `lineage`, `audit`.
-    Work: `journal`, `leases`. Identity: `users`, `tokens`, `grants`. Every method is one short transaction; safe
-    to share between threads, not to inherit by fork.
+    Work: `journal`, `leases`. Identity: `users`, `tokens`, `grants`. Federations: `members`, `rounds`. Every method is
+    one short transaction; safe to share between threads, not to inherit by fork.
     """
 
     project: str
@@ -51,6 +53,8 @@ class Catalog:
     users: Users
     tokens: Tokens
     grants: Grants
+    members: Members
+    rounds: Rounds
     database: Database
 
     def close(self) -> None:
@@ -95,6 +99,8 @@ def open_catalog(url: str, project: str, *, clock: Callable[[], int] = now) -> C
         Users(database),
         Tokens(database),
         Grants(database),
+        Members(database),
+        Rounds(database),
         database,
     )
 

@@ -1,0 +1,1 @@
+"""Federated learning: sites train together, and the server learns only the sum."""

@@ -1,0 +1,1 @@
+"""What travels between a site and the server: typed arrays, signed envelopes, chunks; and the lines it travels on."""
