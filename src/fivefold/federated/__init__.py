@@ -1,0 +1,1 @@
+"""Sites train a model together: strategies, learners, the encoding of sums, privacy, robust rules, simulation."""
