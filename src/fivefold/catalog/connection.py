@@ -19,6 +19,7 @@ from fivefold.catalog.journal import Journal
 from fivefold.catalog.leases import Leases
 from fivefold.catalog.lineage import Lineage
 from fivefold.catalog.migrate import migrate
+from fivefold.catalog.releases import Releases
 from fivefold.catalog.run_search import RunSearch
 from fivefold.catalog.runs import Runs
 from fivefold.catalog.service_tokens import Tokens
@@ -33,8 +34,8 @@ class Catalog:
     """What one project remembers: its definitions, what was tracked, and the journal of its durable steps.
 
     Definitions: `definitions`, `snapshots`. Tracking: `runs`, `search`, `versions`, `aliases`, `lineage`, `audit`.
-    Work: `journal`, `leases`. Identity: `users`, `tokens`, `grants`. Every method is one short transaction; safe
-    to share between threads, not to inherit by fork.
+    Work: `journal`, `leases`. Identity: `users`, `tokens`, `grants`. Privacy: `releases`. Every method is one short
+    transaction; safe to share between threads, not to inherit by fork.
     """
 
     project: str
@@ -51,6 +52,7 @@ class Catalog:
     users: Users
     tokens: Tokens
     grants: Grants
+    releases: Releases
     database: Database
 
     def close(self) -> None:
@@ -95,6 +97,7 @@ def open_catalog(url: str, project: str, *, clock: Callable[[], int] = now) -> C
         Users(database),
         Tokens(database),
         Grants(database),
+        Releases(database),
         database,
     )
 

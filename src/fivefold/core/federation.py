@@ -77,8 +77,8 @@ class Federation(Noun, frozen=True, eq=False):
     sources that are `public` to all. `learner` is the model's unless given. Each round asks `cohort` sites, all of them
     by default. `privacy` takes `ff.SecureSum` and `ff.DP`; `robust` one rule against false contributions: of single
     sites, or under SecureSum of the sums of random buckets of at least `min_survivors`. `levels` gives the values that
-    a text feature may have, which no site need tell then. A round may send a site at most `round_bytes` and be sent as
-    much by it.
+    a text feature may have, which no site need tell then. A site sends at most
+    `round_bytes` in a round: values are told by fewer bits then.
     """
 
     kind: ClassVar[str] = "federation"

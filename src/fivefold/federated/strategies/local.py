@@ -60,9 +60,8 @@ def sum_of_rows(rows: Rows, at: np.ndarray, lr: float, terms: Terms) -> dict[str
         change -= cut_sum
         clipped += many
         loss += float(np.minimum(losses, terms.loss_cap).sum())
-    whole, taken = cut(change * (lr / terms.total), terms.reach)
-    return {"update": whole, WEIGHT: rows.count / terms.total, LOSS: loss / terms.total,
-            CLIPPED: rows.count / terms.total if taken else clipped / terms.total}  # fmt: skip
+    scalars = {WEIGHT: rows.count / terms.total, LOSS: loss / terms.total, CLIPPED: clipped / terms.total}
+    return {"update": change * (lr / terms.total), **scalars}
 
 
 def weighed(update: np.ndarray, rows: int, loss: float, terms: Terms) -> dict[str, np.ndarray | float]:
