@@ -70,6 +70,7 @@ TREES, SKLEARN = ff.learner("trees"), ff.learner("sklearn", object)
     (lambda: federation(cohort=8, robust=ff.Median(), privacy=[ff.SecureSum(4)]), "needs at least 3 buckets"),
     (lambda: federation(robust=ff.FLTrust(), privacy=[ff.SecureSum(4)]), "which SecureSum hides"),
     (lambda: federation(robust=ff.Median(), strategy=ff.Newton()), "is made of sums"),
+    (lambda: federation(robust=ff.Median(), strategy=ff.Scaffold()), "sends more than changes"),
     (lambda: ff.FedAvg(epochs=0), "epochs=0"),
     (lambda: ff.FedAvg(lr=-1), "FedAvg: lr=-1"),
     (lambda: ff.FedAvg(lr=float("nan")), "lr=nan"),

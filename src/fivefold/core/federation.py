@@ -204,6 +204,12 @@ class Federation(Noun, frozen=True, eq=False):
         if isinstance(self.steps, Newton) or self.steps is None:
             what = "trees are" if self.steps is None else "Newton's step is"
             raise Invalid(f"{self.ref}: {what} made of sums, and {type(rule).__name__} combines changes of a model.")
+        if isinstance(self.steps, Scaffold | FedNova):
+            raise Invalid(
+                f"{self.ref}: {type(self.steps).__name__} sends more than changes of the model, which is all that "
+                f"{type(rule).__name__} combines.",
+                hint="Use ff.FedAvg, ff.FedProx or ff.FedAdam.",
+            )
         if secure is not None and isinstance(rule, FLTrust):
             raise Invalid(
                 f"{self.ref}: FLTrust compares single contributions, which SecureSum hides.",
