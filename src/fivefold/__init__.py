@@ -24,7 +24,9 @@ from fivefold.core.features import (
     sum,
     top,
 )
+from fivefold.core.federation import DP, Federation, SecureSum
 from fivefold.core.learning import Gate, GroupSplit, Learner, Model, RandomSplit, Target, TimeSplit, Tune, learner
+from fivefold.core.robust import FLTrust, GeometricMedian, Krum, Median, NormBound, TrimmedMean
 from fivefold.core.sources import (
     Check,
     Documents,
@@ -41,11 +43,29 @@ from fivefold.core.sources import (
     typed,
     unique,
 )
+from fivefold.core.strategies import Ditto, FedAdam, FedAvg, FedNova, FedProx, Newton, Scaffold, SharedBody
 from fivefold.core.uses import BatchJob, Canary, Endpoint, Shadow
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "DP",
+    "Ditto",
+    "FLTrust",
+    "FedAdam",
+    "FedAvg",
+    "FedNova",
+    "FedProx",
+    "Federation",
+    "GeometricMedian",
+    "Krum",
+    "NormBound",
+    "Median",
+    "Newton",
+    "Scaffold",
+    "SecureSum",
+    "SharedBody",
+    "TrimmedMean",
     "Aggregate",
     "BatchJob",
     "Check",

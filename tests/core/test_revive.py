@@ -62,6 +62,9 @@ grouped = ff.Model("grouped", ff.Target(clean, "n > 1", known="at", group="who")
 own = ff.Model("own", ff.Target(raw, "n"), [one], ff.learner("object", Mean(2.0)), ff.TimeSplit("2020-01-01", "2021-01-01"))
 endpoint = ff.Endpoint("endpoint", grouped)
 job = ff.BatchJob("job", own, over=clean, into=ff.Table("out", "out/x", partition="day"))
+sites = ff.Federation("sites", own, ff.learner("logistic", l2=0.5), split="who", rounds=3, strategy=ff.FedAvg(momentum=0.5),
+    privacy=[ff.SecureSum(4), ff.DP(2, 1e-6, unit="client", clip=0.5)], robust=ff.Krum(1), public=[clean],
+    levels={"x": ["a", "b"]}, cohort=20, round_bytes="1MB")
 '''
 
 

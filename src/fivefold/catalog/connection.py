@@ -21,6 +21,7 @@ from fivefold.catalog.journal import Journal
 from fivefold.catalog.leases import Leases
 from fivefold.catalog.lineage import Lineage
 from fivefold.catalog.migrate import migrate
+from fivefold.catalog.releases import Releases
 from fivefold.catalog.run_search import RunSearch
 from fivefold.catalog.runs import Runs
 from fivefold.catalog.service_tokens import Tokens
@@ -35,8 +36,8 @@ class Catalog:
     """What one project remembers: its definitions, what was tracked, and the journal of its durable steps.
 
     Definitions: `definitions`, `snapshots`. Tracking: `runs`, `search`, `versions`, `aliases`, `lineage`, `audit`.
-    Work: `journal`, `leases`. Identity: `users`, `tokens`, `grants`. Federations: `members`, `rounds`. Every method is
-    one short transaction; safe to share between threads, not to inherit by fork.
+    Work: `journal`, `leases`. Identity: `users`, `tokens`, `grants`. Federations: `members`, `rounds`,
+    `releases`. Every method is one short transaction; safe to share between threads, not to inherit by fork.
     """
 
     project: str
@@ -55,6 +56,7 @@ class Catalog:
     grants: Grants
     members: Members
     rounds: Rounds
+    releases: Releases
     database: Database
 
     def close(self) -> None:
@@ -101,6 +103,7 @@ def open_catalog(url: str, project: str, *, clock: Callable[[], int] = now) -> C
         Grants(database),
         Members(database),
         Rounds(database),
+        Releases(database),
         database,
     )
 

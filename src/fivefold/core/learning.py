@@ -13,7 +13,7 @@ from fivefold.core.noun import Noun, define
 from fivefold.core.sources import Source
 from fivefold.core.time import instant
 
-LEARNERS = ("lightgbm", "xgboost", "sklearn", "torch", "logistic", "object")
+LEARNERS = ("lightgbm", "xgboost", "sklearn", "torch", "logistic", "trees", "object")
 METRICS = {
     "auc": 1,
     "average_precision": 1,

@@ -11,6 +11,7 @@ from fivefold.core.canonical import Json
 from fivefold.core.code import canonical_object
 from fivefold.core.errors import FivefoldError, Unsupported
 from fivefold.core.features import Aggregate, Derived, Entity, Features, FeatureView, Request, Udf
+from fivefold.core.federation import DP, Federation, SecureSum
 from fivefold.core.learning import (
     Gate,
     GroupSplit,
@@ -22,12 +23,28 @@ from fivefold.core.learning import (
     Tune,
 )
 from fivefold.core.noun import Noun
+from fivefold.core.robust import FLTrust, GeometricMedian, Krum, Median, NormBound, TrimmedMean
 from fivefold.core.sources import Check, Documents, Stream, Table, View
+from fivefold.core.strategies import Ditto, FedAdam, FedAvg, FedNova, FedProx, Newton, Scaffold, SharedBody
 from fivefold.core.uses import BatchJob, Canary, Endpoint, Shadow
 
 NOUNS: dict[str, type[Noun]] = {
     n.kind: n
-    for n in (Table, View, Stream, Documents, Entity, FeatureView, Request, Derived, Udf, Model, Endpoint, BatchJob)
+    for n in (
+        Table,
+        View,
+        Stream,
+        Documents,
+        Entity,
+        FeatureView,
+        Request,
+        Derived,
+        Udf,
+        Model,
+        Endpoint,
+        BatchJob,
+        Federation,
+    )
 }
 PARTS: dict[str, type[msgspec.Struct]] = {
     p.__name__: p
@@ -44,6 +61,22 @@ PARTS: dict[str, type[msgspec.Struct]] = {
         Tune,
         Canary,
         Shadow,
+        SecureSum,
+        DP,
+        FedAvg,
+        FedProx,
+        Scaffold,
+        FedNova,
+        FedAdam,
+        Newton,
+        Ditto,
+        SharedBody,
+        NormBound,
+        Median,
+        TrimmedMean,
+        Krum,
+        GeometricMedian,
+        FLTrust,
     )
 }
 

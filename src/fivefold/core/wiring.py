@@ -12,6 +12,7 @@ from fivefold.core.learning import GroupSplit, Model, Target
 from fivefold.core.lineage import Column, column_lineage
 from fivefold.core.noun import Noun
 from fivefold.core.project import Project
+from fivefold.core.sites import federations
 from fivefold.core.sources import Source, Stream, Table, View, rows_of
 from fivefold.core.types import Schema, Type
 from fivefold.core.uses import BatchJob
@@ -232,7 +233,16 @@ def batch_jobs(project: Project, schemas: Schemas) -> Iterator[FivefoldError]:
                 yield _unknown(column, job.over, schema, f"{job.ref}, scored by {job.model.ref}")
 
 
-RULES: tuple[Rule, ...] = (source_columns, checks, stream_history, feature_views, models, leaks, batch_jobs)
+RULES: tuple[Rule, ...] = (
+    source_columns,
+    checks,
+    stream_history,
+    feature_views,
+    models,
+    leaks,
+    batch_jobs,
+    federations,
+)
 
 
 class _Ancestry:

@@ -33,6 +33,7 @@ NOUNS = (
     "model",
     "endpoint",
     "batch_job",
+    "federation",
 )
 
 

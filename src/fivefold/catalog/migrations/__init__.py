@@ -5,4 +5,4 @@ from __future__ import annotations
 VERSION_TABLE = "ff_schema"
 
 # oldest first; the last is what this version of fivefold reads and writes
-REVISIONS = ("0001", "0002", "0003", "0004")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005")

@@ -13,6 +13,7 @@ from fivefold.models.learners.parameters import number, require_known, whole
 BLOCK = 4096
 """Rows whose products are summed at once; blocks are added in order, so the sums never depend on threads."""
 HALVINGS = 30
+PARAMETERS = ("l2", "max_iter", "tolerance")
 
 
 def fit(data: Data, learner: Learner) -> Fitted:
@@ -22,7 +23,7 @@ def fit(data: Data, learner: Learner) -> Fitted:
     (penalty on standardised weights, default 1.0), `max_iter` (25), `tolerance` (1e-8, on the largest change of a
     weight). Raises Unsupported for more than two classes, Invalid for a wrong parameter and when it does not converge.
     """
-    require_known("logistic", learner.params, ("l2", "max_iter", "tolerance"))
+    require_known("logistic", learner.params, PARAMETERS)
     if data.task not in ("binary", "regression"):
         raise Unsupported(f"the learner logistic does not do {data.task}.", hint="Use lightgbm, xgboost or sklearn.")
     l2 = number("logistic", learner.params, "l2", 1.0, 0.0)
@@ -44,26 +45,41 @@ def newton(
     weights = np.zeros(design.shape[1])
     penalty = np.full(design.shape[1], l2)
     penalty[0] = 0.0
-    at = _loss(design, y, weights, penalty, binary)
+    at = deviance(design, y, weights, penalty, binary)
     for iteration in range(1, rounds + 1):
         gradient, hessian = sums(design, y, weights, binary)
-        try:
-            step = np.linalg.solve(hessian + np.diag(penalty + 1e-9), gradient - penalty * weights)
-        except np.linalg.LinAlgError:
-            raise Invalid("the learner logistic found no unique solution.", hint="Give l2= above 0.") from None
+        step = newton_step(gradient, hessian, weights, penalty)
         for _ in range(HALVINGS):
-            then = _loss(design, y, weights + step, penalty, binary)
-            if not then > at * (1 + 1e-12):
+            then = deviance(design, y, weights + step, penalty, binary)
+            if not worse(then, at):
                 break
             step = step / 2
         weights, at = weights + step, then
-        if not binary or np.abs(step).max() <= tolerance * max(1.0, float(np.abs(weights).max())):
+        if not binary or settled(step, weights, tolerance):
             return weights, iteration
     raise Invalid(
         f"the learner logistic did not converge in {rounds} steps: the last changed a weight by "
         f"{np.abs(step).max():.3g}, more than {tolerance:g}.",
         hint="Give l2= above 0 when a feature separates the classes, or a larger max_iter=.",
     )
+
+
+def newton_step(gradient: np.ndarray, hessian: np.ndarray, weights: np.ndarray, penalty: np.ndarray) -> np.ndarray:
+    """The step `(k,)` to where the penalised loss would be least if it were quadratic. Raises Invalid where none is."""
+    try:
+        return np.linalg.solve(hessian + np.diag(penalty + 1e-9), gradient - penalty * weights)
+    except np.linalg.LinAlgError:
+        raise Invalid("the learner logistic found no unique solution.", hint="Give l2= above 0.") from None
+
+
+def worse(then: float, before: float) -> bool:
+    """Whether a loss is above another by more than rounding, or is no number."""
+    return not then <= before * (1 + 1e-12)
+
+
+def settled(step: np.ndarray, weights: np.ndarray, tolerance: float) -> bool:
+    """Whether a step changed no weight by more than the tolerance."""
+    return bool(np.abs(step).max() <= tolerance * max(1.0, float(np.abs(weights).max())))
 
 
 def describe(x: np.ndarray, categorical: tuple[int, ...]) -> Columns:
@@ -90,7 +106,10 @@ def describe(x: np.ndarray, categorical: tuple[int, ...]) -> Columns:
 
 
 def sums(design: np.ndarray, y: np.ndarray, weights: np.ndarray, binary: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Gradient `(k,)` and Hessian `(k, k)` of the log-likelihood: sums over rows, and nothing else leaves the rows."""
+    """Gradient `(k,)` and Hessian `(k, k)` of the log-likelihood: sums over rows, and nothing else leaves the rows.
+
+    The lower half of the Hessian is a copy of the upper one: a product of matrices is not symmetric to the last bit.
+    """
     k = design.shape[1]
     gradient, hessian = np.zeros(k), np.zeros((k, k))
     for start in range(0, len(y), BLOCK):
@@ -100,11 +119,11 @@ def sums(design: np.ndarray, y: np.ndarray, weights: np.ndarray, binary: bool) -
         spread = mean * (1 - mean) if binary else np.ones_like(mean)
         gradient += block.T @ (label - mean)
         hessian += (block * spread[:, None]).T @ block
-    return gradient, hessian
+    return gradient, np.triu(hessian) + np.triu(hessian, 1).T
 
 
-def _loss(design: np.ndarray, y: np.ndarray, weights: np.ndarray, penalty: np.ndarray, binary: bool) -> float:
-    """Half the penalised deviance, which Newton's steps lessen."""
+def deviance(design: np.ndarray, y: np.ndarray, weights: np.ndarray, penalty: np.ndarray, binary: bool) -> float:
+    """Half the penalised deviance, which Newton's steps lessen: a sum over rows, and the penalty."""
     total = float(penalty @ weights**2 / 2)
     for start in range(0, len(y), BLOCK):
         score, label = design[start : start + BLOCK] @ weights, y[start : start + BLOCK]

@@ -50,7 +50,7 @@ def fit(data: Data, learner: Learner) -> Fitted:
     try:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(data.seed)
-            module = _standardised(data, learner.object(2 * data.x.shape[1]))
+            module = standardised(*_moments(data.x), learner.object(2 * data.x.shape[1]))
             _train(module, data, params)
     except RuntimeError as e:
         raise Invalid(
@@ -63,14 +63,16 @@ def fit(data: Data, learner: Learner) -> Fitted:
     return Fitted("torch", (module, data.x.shape[1]), predictor(module, data.task), params)
 
 
-def _standardised(data: Data, inner: Any) -> Any:
+def _moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    there = ~np.isnan(x)
+    counts = np.maximum(there.sum(axis=0), 1)
+    mean = np.where(there, x, 0.0).sum(axis=0) / counts
+    return mean, np.sqrt(np.where(there, (x - mean) ** 2, 0.0).sum(axis=0) / counts)
+
+
+def standardised(mean: np.ndarray, spread: np.ndarray, inner: Any) -> Any:
     """The user's module behind standardisation: numbers with nulls as the mean, and a flag for each null."""
     import torch
-
-    there = ~np.isnan(data.x)
-    counts = np.maximum(there.sum(axis=0), 1)
-    mean = np.where(there, data.x, 0.0).sum(axis=0) / counts
-    spread = np.sqrt(np.where(there, (data.x - mean) ** 2, 0.0).sum(axis=0) / counts)
 
     class Standardised(torch.nn.Module):
         def __init__(self) -> None:
@@ -88,15 +90,22 @@ def _standardised(data: Data, inner: Any) -> Any:
     return Standardised()
 
 
+def loss_function(task: str) -> Any:
+    """The mean loss of a task, of what a module gave and float32 labels `(b,)`."""
+    import torch
+
+    return {
+        "binary": lambda out, y: torch.nn.functional.binary_cross_entropy_with_logits(out.reshape(len(y)), y),
+        "multiclass": lambda out, y: torch.nn.functional.cross_entropy(out, y.long()),
+        "regression": lambda out, y: torch.nn.functional.mse_loss(out.reshape(len(y)), y),
+    }[task]
+
+
 def _train(module: Any, data: Data, params: dict[str, Any]) -> None:
     import torch
 
     optimiser: Any = torch.optim.AdamW(module.parameters(), lr=params["lr"], weight_decay=params["weight_decay"])
-    loss_of: Any = {
-        "binary": lambda out, y: torch.nn.functional.binary_cross_entropy_with_logits(out.reshape(len(y)), y),
-        "multiclass": lambda out, y: torch.nn.functional.cross_entropy(out, y.long()),
-        "regression": lambda out, y: torch.nn.functional.mse_loss(out.reshape(len(y)), y),
-    }[data.task]
+    loss_of = loss_function(data.task)
     random = np.random.default_rng(data.seed)
     module.train()
     for _ in range(int(params["epochs"])):

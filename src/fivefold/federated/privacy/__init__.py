@@ -1,0 +1,1 @@
+"""Differential privacy: clipping, discrete noise, accounting, and what it will cost before the run."""
