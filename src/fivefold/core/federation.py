@@ -210,6 +210,11 @@ class Federation(Noun, frozen=True, eq=False):
                 f"{type(rule).__name__} combines.",
                 hint="Use ff.FedAvg, ff.FedProx or ff.FedAdam.",
             )
+        if secure is None and self.dp is not None:
+            raise Invalid(
+                f"{self.ref}: DP bounds how far a row or site moves a sum, not what {type(rule).__name__} makes of it.",
+                hint="Add ff.SecureSum(...): then each bucket has its own noise, and the rule compares buckets.",
+            )
         if secure is not None and isinstance(rule, FLTrust):
             raise Invalid(
                 f"{self.ref}: FLTrust compares single contributions, which SecureSum hides.",

@@ -8,12 +8,12 @@ import msgspec
 import numpy as np
 
 from fivefold.core.errors import Invalid
-from fivefold.federated.contribution import LOSS, WEIGHT, Terms
+from fivefold.federated.adding import Adding, plain_sum
+from fivefold.federated.contribution import CLIPPED, LOSS, WEIGHT, Terms
+from fivefold.federated.encoding.plan import next_reach
 from fivefold.federated.learners import Rows, SelfTrained
 from fivefold.federated.strategies import Memory, Running, State
 
-Adding = Callable[[Sequence[np.ndarray]], np.ndarray]
-"""From what the sites of a round sent to the vector that the strategy takes for their sum."""
 Watching = Callable[[State], float]
 
 
@@ -34,14 +34,6 @@ class History(msgspec.Struct, frozen=True):
     rounds: tuple[Round, ...]
 
 
-def plain_sum(contributions: Sequence[np.ndarray]) -> np.ndarray:
-    """The sum of float64 vectors, added in the order of the sites."""
-    total = contributions[0].copy()
-    for vector in contributions[1:]:
-        total += vector
-    return total
-
-
 def simulate(
     strategy: Running,
     start: np.ndarray,
@@ -52,13 +44,15 @@ def simulate(
     cohort: int | None = None,
     seed: int = 0,
     add: Adding = plain_sum,
+    adapt: bool = False,
     watch: Watching | None = None,
     until: Callable[[Round], bool] | None = None,
 ) -> History:
     """Rounds of a strategy from parameters `start` `(k,)`; the same arguments give the same history.
 
-    Each round asks `cohort` sites drawn at random, all by default, and ends early when the strategy is done or `until`
-    says so of a round. Raises Invalid for a cohort larger than there are sites, or when no site is left.
+    Each round asks `cohort` sites drawn at random, all by default. With `adapt` the reach of the terms grows where a
+    site had to cut its change. Rounds end early when the strategy is done or `until` says so of one. Raises Invalid for
+    a cohort larger than there are sites.
     """
     asked = len(sites) if cohort is None else cohort
     if not 1 <= asked <= len(sites):
@@ -66,7 +60,7 @@ def simulate(
     drawing = np.random.default_rng([seed, 0])
     randoms = [np.random.default_rng([seed, 1, i]) for i in range(len(sites))]
     state, memories = strategy.start(start), [dict[str, np.ndarray]() for _ in sites]
-    loss_at, weight_at = strategy.layout.places[LOSS].start, strategy.layout.places[WEIGHT].start
+    loss_at, weight_at, clipped_at = (strategy.layout.places[n].start for n in (LOSS, WEIGHT, CLIPPED))
     history: list[Round] = []
     for number in range(1, rounds + 1):
         chosen = range(len(sites)) if asked == len(sites) else np.sort(drawing.choice(len(sites), asked, replace=False))
@@ -75,8 +69,10 @@ def simulate(
             vector, memory = strategy.contribution(state, memories[i], sites[i], terms, randoms[i])
             sent.append(vector)
             remembered.append(memory)
-        total = add(sent)
+        total = add(sent, terms, state)
         state = strategy.step(state, total, len(sent))
+        if adapt:
+            terms = msgspec.structs.replace(terms, reach=next_reach(terms.reach, float(total[clipped_at])))
         for i, memory in zip(chosen, remembered, strict=True):
             memories[i] = dict(memory)
         measured = watch(state) if watch else None

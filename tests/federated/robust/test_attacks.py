@@ -10,12 +10,13 @@ import pytest
 from site_rows import columns_of, drawn, pooled
 
 import fivefold as ff
+from fivefold.federated.adding import plain_sum
 from fivefold.federated.contribution import Terms
 from fivefold.federated.learners import trainable
 from fivefold.federated.robust import attacks
 from fivefold.federated.robust.buckets import combine_buckets, draw_buckets
 from fivefold.federated.robust.rules import combine
-from fivefold.federated.simulation import plain_sum, simulate
+from fivefold.federated.simulation import simulate
 from fivefold.federated.strategies import State, running
 from fivefold.models.learners.logistic import newton
 
@@ -52,7 +53,7 @@ def trained(attack: str, combining: Combining) -> tuple[float, float]:
     sites = [MODEL.rows(x, attacks.label_flip(y) if flipped and i < FALSE else y) for i, (x, y) in enumerate(PARTS)]
     at = [MODEL.start(0)]
 
-    def add(vectors: list[np.ndarray]) -> np.ndarray:
+    def add(vectors: list[np.ndarray], terms: Terms, state: State) -> np.ndarray:
         given = [v.copy() for v in vectors]
         honest = np.stack([v[PLACE] / v[WEIGHT] for v in given[FALSE:]])
         false = false_changes(attack, honest, at[0])

@@ -9,7 +9,7 @@ import numpy as np
 
 from fivefold.core.errors import Invalid
 from fivefold.core.strategies import Newton
-from fivefold.federated.contribution import CLIPPED, LOSS, WEIGHT, Terms, cut, sent_layout
+from fivefold.federated.contribution import CLIPPED, GRAIN, LOSS, WEIGHT, Terms, cut, sent_layout
 from fivefold.federated.learners import Rows, SelfTrained, Trainable
 from fivefold.federated.learners.linear import LinearModel, LinearRows
 from fivefold.federated.strategies import PARAMETERS, Memory, State
@@ -62,7 +62,12 @@ class SumsOfNewton:
             return State(state.round + 1, state.sent, kept)
         loss = float(told[LOSS]) + float(self._penalty @ at**2 / 2)
         tried = int(kept["tried"])
-        if worse(loss, float(kept["loss"])) and math.isfinite(kept["loss"]) and tried < HALVINGS - 1:
+        # sums may have been told in multiples of a grain, which is no worsening
+        if (
+            worse(loss - survivors * GRAIN, float(kept["loss"]))
+            and math.isfinite(kept["loss"])
+            and tried < HALVINGS - 1
+        ):
             step = kept["step"] / 2
             again = {**kept, "step": step, "tried": np.array(tried + 1.0)}
             return State(state.round + 1, {PARAMETERS: kept["weights"] + step}, again)
