@@ -10,7 +10,19 @@ from typing import Annotated
 import typer
 
 from fivefold import __version__
-from fivefold.cli import access, conformance, features, manifests, models, projects, serving, streams, users, why
+from fivefold.cli import (
+    access,
+    conformance,
+    features,
+    federate,
+    manifests,
+    models,
+    projects,
+    serving,
+    streams,
+    users,
+    why,
+)
 from fivefold.core.errors import FivefoldError, Several
 
 app = typer.Typer(
@@ -51,6 +63,7 @@ conformance.add_to(app)
 manifests.add_to(app)
 users.add_to(app)
 access.add_to(app)
+federate.add_to(app)
 
 DEBUG = "--debug"
 

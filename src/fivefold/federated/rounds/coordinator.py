@@ -71,6 +71,7 @@ class Coordinator:
         self._clock, self._random, self._poll = clock, random or random_module.SystemRandom(), poll
         self._lock = threading.RLock()
         self._seen: dict[str, int] = {}
+        self._told: set[str] = set()
         self._announced: dict[str, set[str]] = {}
         self._live: LiveRound | None = None
         self._ended: tuple[int, int, int] | None = None
@@ -85,6 +86,12 @@ class Coordinator:
             return self._live is None and (done >= self.plan.rounds or failed >= self.plan.attempts)
 
     @property
+    def everybody_knows(self) -> bool:
+        """Whether all clients that are there have been told that it is over."""
+        with self._lock:
+            return self.over and self._present() <= self._told
+
+    @property
     def state(self) -> Arrays:
         """The state after the last round that is done."""
         return arrays.decode(parcels.get(self._models, self._state()))
@@ -97,6 +104,8 @@ class Coordinator:
             found = None if self._live is None else self._live.next(client)
             if found is not None:
                 return found
+            if self.over:
+                self._told.add(client)
             return Idle(self._poll / (1 if self._live is None else 5), self.over)
 
     def announce(self, client: str, round: int, step: int, parcel: Parcel) -> Missing:
@@ -165,8 +174,8 @@ class Coordinator:
         if self.over:
             return
         _, failed, last = self._history()
-        now, active = self._clock(), set(self._members())
-        present = sorted(c for c, at in self._seen.items() if now - at <= PRESENT and c in active)
+        now = self._clock()
+        present = sorted(self._present() & set(self._members()))
         rest = self._rounds.get(self.plan.task, last).ended_at if failed else None
         if len(present) < self.plan.needed or (rest is not None and now < rest + self._poll * SECOND):
             return
@@ -185,6 +194,10 @@ class Coordinator:
         offer = encode(offered(manifest, self._sign))
         deadline = now + int(self.plan.seconds * SECOND)
         self._take_up(self._rounds.open(self.plan.task, last + 1, offer, buckets, written_reference(before), deadline))
+
+    def _present(self) -> set[str]:
+        now = self._clock()
+        return {client for client, at in self._seen.items() if now - at <= PRESENT}
 
     def _take_up(self, row: Round) -> None:
         # as of its opening: a certificate that has run out since does not change what was taken in

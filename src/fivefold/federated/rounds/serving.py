@@ -61,7 +61,7 @@ class FederationServer:
     ) -> None:
         self._catalog, self._clock = catalog, catalog.database.clock
         self._over, self._owner, self._lease = over or threading.Event(), worker_name(), lease_seconds
-        self._names = sorted(federations)
+        self._names, self._poll = sorted(federations), poll
         self._hold(wait=True)
         self._authority = open_authority(catalog, folder)
         self._hosts = list(address.names)
@@ -87,11 +87,12 @@ class FederationServer:
         self.port, self.enrol_port = self._mutual.port, self._enrol.port
 
     def run(self, progress: Callable[[], object] = lambda: None) -> None:
-        """Do what is due, again and again, until all federations are over or it is told to end.
+        """Do what is due, again and again, until all federations are over and the sites know it, or it is told to end.
 
         Raises Conflict when another process has taken over.
         """
         renew_at = self._clock() + self._lease * SECOND / 3
+        listened_until = self._clock() + 3 * self._poll * SECOND
         while not self._over.wait(TICK_SECONDS):
             if self._clock() >= renew_at:
                 self._hold(wait=False)
@@ -103,7 +104,8 @@ class FederationServer:
                     print(f"federation {name}:", file=sys.stderr)
                     traceback.print_exception(e, file=sys.stderr)
             progress()
-            if all(c.over for c in self.coordinators.values()):
+            # who waits for another round would wait for ever
+            if self._clock() >= listened_until and all(c.everybody_knows for c in self.coordinators.values()):
                 return
 
     def close(self) -> None:
