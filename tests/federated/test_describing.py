@@ -53,9 +53,9 @@ def test_the_noise_is_that_of_the_curve() -> None:
         seen.append(made.total)
     assert max(seen) > 3  # told totals are noisy, and never below one
     assert min(seen) == 1
-    from fivefold.federated.describing import FINE, _noise
+    from fivefold.federated.describing import FINE, counting_moments
 
-    noise = _noise(DP, FINE * 3**0.5, 3, 2, 4)
+    noise = counting_moments(1, DP, 2, 4, 4)
     upper = np.array(seen)[np.array(seen) > 4] - 4
     assert np.median(upper) == pytest.approx(0.6745 * (4 * noise.share) ** 0.5 / FINE, rel=0.35)
 

@@ -25,6 +25,10 @@ COVERED = 0.98
 """With noise, a column's unit is above this share of its values, and those beyond it are cut: no row alone decides."""
 MOST_ROWS = 2**24
 
+POWERS_TOLD = "statistics/powers", "counts of powers of two of the columns"
+MOMENTS_TOLD = "statistics/moments", "counts, sums and squares of the columns"
+"""Keys in the ledger, and what is released."""
+
 Paying = Callable[[str, str, Curve], object]
 """Called with a key, what is released and its curve before that happens; raises when it may not."""
 
@@ -36,9 +40,91 @@ class Described(msgspec.Struct, frozen=True):
     total: int
 
 
-class _Noise(msgspec.Struct, frozen=True):
-    share: int
-    curve: Curve
+class Counting(msgspec.Struct, frozen=True):
+    """How whole numbers `(length,)` are told: modulo 2**`bits`, each site adding noise of the variance `share`.
+
+    `most` is what they are told in parts of, `curve` what their sum spends of the privacy that is promised, if any.
+    """
+
+    length: int
+    bits: int
+    share: int = 0
+    most: int = 1
+    curve: Curve | None = None
+
+    def hide(self, answer: np.ndarray, random: RandomBytes) -> np.ndarray:
+        """A site's answer `(length,)` int64 as it is sent, uint64."""
+        noisy = answer + skellam.skellam(self.share, len(answer), random) if self.share else answer
+        return encode_whole(noisy, self.bits)
+
+    def found(self, total: np.ndarray) -> np.ndarray:
+        """The sum `(length,)` int64 from the sum modulo 2**`bits`."""
+        return decode_whole(total, self.bits)
+
+    def noise(self, sites: int) -> float:
+        """The standard deviation of the noise in the sum of so many sites."""
+        return math.sqrt(self.share * sites)
+
+
+def counting(
+    length: int, dp: DP | None, *, change: float, most: int, releases: int, min_survivors: int, sites: int
+) -> Counting:
+    """How a sum over rows is asked of at most `sites` sites, when a row changes it by at most `change` (L2), and each
+    number by at most `most`. Under a promise it is one of `releases` in all. Raises Invalid for `unit="client"`."""
+    if dp is None:
+        return Counting(length, bits_for(MOST_ROWS * most), most=most)
+    if dp.unit != "row":
+        raise Invalid("sums over rows have no bound for a whole site.", hint="Standardise by public numbers.")
+    multiplier = least_multiplier(
+        dp.epsilon, dp.delta, releases, lambda m: skellam_curve((m * change) ** 2, change, length)
+    )
+    # a little more than is needed: curves of different releases are not quite of one shape
+    share = math.ceil((1.01 * multiplier * change) ** 2 / min_survivors)
+    bits = bits_for(MOST_ROWS * most + sites * skellam.reach(share))
+    return Counting(length, bits, share, most, skellam_curve(share * min_survivors, change, length))
+
+
+def counting_powers(width: int, dp: DP | None, releases: int, min_survivors: int, sites: int) -> Counting:
+    """The first sum: how many values of each of `width` columns have which power of two."""
+    most = 1 if dp else GRAINS**2
+    return counting(width * POWERS, dp, change=math.sqrt(width), most=most, releases=releases,
+                    min_survivors=min_survivors, sites=sites)  # fmt: skip
+
+
+def counting_moments(width: int, dp: DP | None, releases: int, min_survivors: int, sites: int) -> Counting:
+    """The second one: counts, sums and squares of the columns in their units."""
+    length, change, most = (3 * width, FINE * math.sqrt(3 * width), FINE) if dp else (4 * width, 1.0, GRAINS**2)
+    return counting(length, dp, change=change, most=most, releases=releases, min_survivors=min_survivors, sites=sites)
+
+
+def tell_powers(x: np.ndarray) -> np.ndarray:
+    """A site's part of the first sum, int64."""
+    return exponents(x).ravel()
+
+
+def tell_moments(x: np.ndarray, unit: np.ndarray, private: bool) -> np.ndarray:
+    """A site's part of the second sum, int64, for columns in these units."""
+    return (_bounded(x, unit) if private else moments(x, unit)).ravel()
+
+
+def units_of(total: np.ndarray, how: Counting, sites: int) -> np.ndarray:
+    """The unit of each column from the first sum, of so many sites."""
+    counts = total.reshape(-1, POWERS)
+    if not how.share:
+        return units(counts)
+    return np.array([_covering(row, 4 * how.noise(sites)) for row in counts])
+
+
+def described(total: np.ndarray, how: Counting, unit: np.ndarray, levels: tuple[int, ...]) -> Described:
+    """The description from the second sum. Raises Invalid for no rows."""
+    width = len(levels)
+    if how.share:
+        noisy = total.reshape(3, width) / FINE
+        return Described(_columns(noisy, unit, levels), max(1, round(float(noisy[0].max()))))
+    sums = total.reshape(width, 4)
+    if not sums[0, 0]:
+        raise Invalid("no site has a row.")
+    return Described(columns_from(sums, unit, levels), int(sums[0, 0]))
 
 
 def describe_together(
@@ -59,50 +145,17 @@ def describe_together(
     taken. Raises Invalid for no rows.
     """
     width = len(levels)
-    if dp is None:
-        bits = bits_for(MOST_ROWS * GRAINS**2)
-        told = _summed([exponents(x).ravel() for x in sites], bits, modular)
-        unit = units(told.reshape(width, POWERS))
-        sums = _summed([moments(x, unit).ravel() for x in sites], bits, modular).reshape(width, 4)
-        if not sums[0, 0]:
-            raise Invalid("no site has a row.")
-        return Described(columns_from(sums, unit, levels), int(sums[0, 0]))
-    if dp.unit != "row":
-        raise Invalid("statistics of columns have no bound for a whole site.", hint="Standardise by public numbers.")
-    first = _noise(dp, math.sqrt(width), width * POWERS, releases, min_survivors)
-    _pay(pay, "statistics/powers", "counts of powers of two of the columns", first)
-    counts = _noisy([exponents(x).ravel() for x in sites], first, modular, random, 1).reshape(width, POWERS)
-    unit = np.array([_covering(row, 4 * math.sqrt(first.share * len(sites))) for row in counts])
-    second = _noise(dp, FINE * math.sqrt(3 * width), 3 * width, releases, min_survivors)
-    _pay(pay, "statistics/moments", "counts, sums and squares of the columns", second)
-    noisy = _noisy([_bounded(x, unit).ravel() for x in sites], second, modular, random, FINE).reshape(3, width) / FINE
-    total = max(1, round(float(noisy[0].max())))
-    return Described(_columns(noisy, unit, levels), total)
 
+    def summed(how: Counting, key: str, what: str, answers: Sequence[np.ndarray]) -> np.ndarray:
+        if pay is not None and how.curve is not None:
+            pay(key, what, how.curve)
+        return how.found(modular([how.hide(answer, random) for answer in answers], how.bits))
 
-def _summed(answers: Sequence[np.ndarray], bits: int, modular: ModularSum) -> np.ndarray:
-    return decode_whole(modular([encode_whole(a, bits) for a in answers], bits), bits)
-
-
-def _noisy(
-    answers: Sequence[np.ndarray], noise: _Noise, modular: ModularSum, random: RandomBytes, most: int
-) -> np.ndarray:
-    bits = bits_for(MOST_ROWS * most + len(answers) * skellam.reach(noise.share))
-    return _summed([a + skellam.skellam(noise.share, len(a), random) for a in answers], bits, modular)
-
-
-def _noise(dp: DP, change: float, size: int, releases: int, min_survivors: int) -> _Noise:
-    multiplier = least_multiplier(
-        dp.epsilon, dp.delta, releases, lambda m: skellam_curve((m * change) ** 2, change, size)
-    )
-    # a little more than is needed: curves of different releases are not quite of one shape
-    share = math.ceil((1.01 * multiplier * change) ** 2 / min_survivors)
-    return _Noise(share, skellam_curve(share * min_survivors, change, size))
-
-
-def _pay(pay: Paying | None, key: str, what: str, noise: _Noise) -> None:
-    if pay is not None:
-        pay(key, what, noise.curve)
+    first = counting_powers(width, dp, releases, min_survivors, len(sites))
+    unit = units_of(summed(first, *POWERS_TOLD, [tell_powers(x) for x in sites]), first, len(sites))
+    second = counting_moments(width, dp, releases, min_survivors, len(sites))
+    answers = [tell_moments(x, unit, dp is not None) for x in sites]
+    return described(summed(second, *MOMENTS_TOLD, answers), second, unit, levels)
 
 
 def _covering(counts: np.ndarray, noise: float) -> float:

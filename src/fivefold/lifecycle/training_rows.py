@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import duckdb
 import msgspec
@@ -43,8 +43,9 @@ def training_rows(
     model: Model,
     schemas: Mapping[str, Schema],
     progress: Callable[[str, int, int], None] | None = None,
+    also: Sequence[str] = (),
 ) -> TrainingRows:
-    """Read a model's spine and join every feature to it.
+    """Read a model's spine and join every feature to it; columns of its source named in `also` come along.
 
     Rows without a moment or a label are left out (`unlabelled` counts the latter). Raises Invalid when none remain.
     """
@@ -52,7 +53,7 @@ def training_rows(
     assert source.time is not None
     snapshot = workspace.snapshot(source.name)
     label = parse(model.target.label, schemas[source.name], f"{model.ref}, label")
-    columns = dict.fromkeys(spine_columns(model))
+    columns = dict.fromkeys([*spine_columns(model), *also])
     selected = ", ".join([*(ident(c) for c in columns), f"{label.sql()} as {LABEL}", f"{ident(source.time)} as {TIME}"])
     if model.target.known:
         selected += f", {ident(model.target.known)} as {KNOWN}"

@@ -42,6 +42,15 @@ class Adding:
         total = state["total"] + sum(p.vector[:LENGTH] for p in parts)
         return {"total": total, "clients": state["clients"] + sum(len(p.clients) for p in parts)}
 
+    def asks(self, state: Mapping[str, Any]) -> None:
+        return None
+
+    def release(self, state: Mapping[str, Any], round: int) -> None:
+        pass
+
+    def done(self, state: Mapping[str, Any]) -> bool:
+        return False
+
     def epsilon(self, rounds: int) -> float | None:
         return 0.1 * rounds
 

@@ -14,7 +14,7 @@ from fivefold.federated.refusals import Refused
 from fivefold.federated.rounds.bodies import Idle, Missing, Next, Sent, encode
 from fivefold.federated.rounds.gathering import Part, SecureGathering
 from fivefold.federated.rounds.live import SECRET_STEPS, LiveRound
-from fivefold.federated.rounds.manifest import BUCKETS, Plan, names_digest, offered
+from fivefold.federated.rounds.manifest import BUCKETS, PLAIN, Asked, Plan, names_digest, offered
 from fivefold.federated.secure_sum.server import Step
 from fivefold.federated.wire import arrays, parcels
 from fivefold.federated.wire.arrays import Arrays
@@ -36,8 +36,17 @@ class Rule(Protocol):
     def broadcast(self, state: Arrays) -> Arrays:
         """What clients are given to work with."""
 
+    def asks(self, state: Arrays) -> Asked | None:
+        """What the next round asks; None for what the plan says."""
+
+    def release(self, state: Arrays, round: int) -> None:
+        """Called before the sum of a round can be known, again after a restart. Raises FivefoldError to prevent it."""
+
     def step(self, parts: Sequence[Part], state: Arrays) -> Arrays:
         """The state after a round: each part is a vector and whose sum it is. Raises FivefoldError to discard it."""
+
+    def done(self, state: Arrays) -> bool:
+        """Whether this state needs no more rounds, however many the plan would allow."""
 
     def epsilon(self, rounds: int) -> float | None:
         """The privacy that so many rounds cost together; None where none is accounted for."""
@@ -75,6 +84,7 @@ class Coordinator:
         self._announced: dict[str, set[str]] = {}
         self._live: LiveRound | None = None
         self._ended: tuple[int, int, int] | None = None
+        self._known: tuple[Any, Arrays, bool] | None = None
         for row in rounds.all(plan.task, status=OPEN):
             self._take_up(row)
 
@@ -83,7 +93,9 @@ class Coordinator:
         """Whether all rounds are done, or too many in a row came to nothing."""
         with self._lock:
             done, failed, _ = self._history()
-            return self._live is None and (done >= self.plan.rounds or failed >= self.plan.attempts)
+            if self._live is not None:
+                return False
+            return done >= self.plan.rounds or failed >= self.plan.attempts or self._current()[1]
 
     @property
     def everybody_knows(self) -> bool:
@@ -94,7 +106,8 @@ class Coordinator:
     @property
     def state(self) -> Arrays:
         """The state after the last round that is done."""
-        return arrays.decode(parcels.get(self._models, self._state()))
+        with self._lock:
+            return self._current()[0]
 
     def next(self, client: str) -> Next:
         """What a client is to do now."""
@@ -164,6 +177,9 @@ class Coordinator:
             for bucket in range(len(live.gatherings)):
                 while live.due(bucket, self._clock()):
                     step = live.gatherings[bucket].step
+                    # who asks for the masks learns the sum
+                    if live.manifest.mode != PLAIN and step == Step.CONSENTS and not self._released(live):
+                        return
                     why = "all" if not live.gatherings[bucket].waiting else "late"
                     self._rounds.end_step(self.plan.task, live.row.round, bucket, step, why)
                     live.end_step(bucket, self._clock())
@@ -181,8 +197,8 @@ class Coordinator:
             return
         chosen = self._random.sample(present, min(len(present), self.plan.cohort))
         buckets = [sorted(chosen[b :: self.plan.buckets]) for b in range(self.plan.buckets)]
-        before = self._state()
-        model = parcels.put(self._models, arrays.encode(self._rule.broadcast(self.state)))
+        state, before = self.state, self._state()
+        model = parcels.put(self._models, arrays.encode(self._rule.broadcast(state)))
         done = self._history()[0]
         manifest = self.plan.manifest(
             round=last + 1,
@@ -190,6 +206,7 @@ class Coordinator:
             clients=len(chosen),
             cohort_digest=names_digest(chosen),
             epsilon=self._rule.epsilon(done + 1),
+            asked=self._rule.asks(state),
         )
         offer = encode(offered(manifest, self._sign))
         deadline = now + int(self.plan.seconds * SECOND)
@@ -206,12 +223,24 @@ class Coordinator:
         live.replay(self._rounds.log(self.plan.task, row.round))
         self._live = live
 
+    def _released(self, live: LiveRound) -> bool:
+        """Whether the sum of a round may be known; the round is over if not."""
+        state = arrays.decode(parcels.get(self._models, read_reference(live.row.before)))
+        try:
+            self._rule.release(state, live.row.round)
+        except FivefoldError as e:
+            self._abort(live, str(e))
+            return False
+        return True
+
     def _conclude(self, live: LiveRound) -> None:
         task, number = self.plan.task, live.row.round
         good = [g for b, g in enumerate(live.gatherings) if b not in live.failed]
         try:
             if len(good) < (2 if live.manifest.mode == BUCKETS else 1):
                 self._abort(live, "; ".join(live.failed.values()))
+                return
+            if live.manifest.mode == PLAIN and not self._released(live):
                 return
             parts = [part for g in good for part in g.parts()]
             after = self._rule.step(parts, arrays.decode(parcels.get(self._models, read_reference(live.row.before))))
@@ -248,6 +277,16 @@ class Coordinator:
     def _state(self) -> Parcel:
         done = self._rounds.all(self.plan.task, status=DONE, limit=1)
         return read_reference(done[0].after) if done else parcels.put(self._models, arrays.encode(self._rule.begin()))
+
+    def _current(self) -> tuple[Arrays, bool]:
+        """The state after the last round that is done, and whether it is the last one."""
+        _, _, last = self._history()
+        if self._known is None or self._known[0] != last:
+            done = self._rounds.all(self.plan.task, status=DONE, limit=1)
+            kept = None if not done else parcels.get(self._models, read_reference(done[0].after))
+            state = self._rule.begin() if kept is None else arrays.decode(kept)
+            self._known = last, state, self._rule.done(state)
+        return self._known[1:]
 
     def _bucket(self, client: str, round: int) -> int:
         live = self._live

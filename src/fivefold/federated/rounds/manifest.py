@@ -26,7 +26,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """What is the same in all rounds of a federation.
 
     `mode` says what the server learns: `secure`, the sum of all; `buckets`, the sums of `buckets` random groups;
-    `plain`, every vector. A vector has `length` values of `bits` bits, times weights up to `max_weight`. A round begins
+    `plain`, every vector. A vector has `length` values of `bits` bits, times weights up to `max_weight`, unless the
+    rule asks for others (`Asked`). A round begins
     once `quorum` clients are there, takes at most `cohort` of them, ends within `seconds`, and needs `min_survivors` in
     each sum. After `attempts` rounds in a row without a result the federation stops. `corrupt` and `dropout` are per
     cent of the cohort. `definitions` and `code` are digests that clients compare with
@@ -35,8 +36,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
     task: str
     rounds: int
-    length: int
-    bits: int
+    length: int = 1
+    bits: int = 1
     cohort: int
     min_survivors: int
     mode: str = SECURE
@@ -73,13 +74,35 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         return max(self.quorum, self.buckets * self.min_survivors)
 
     def manifest(
-        self, *, round: int, model: Parcel, clients: int, cohort_digest: str, epsilon: float | None
+        self,
+        *,
+        round: int,
+        model: Parcel,
+        clients: int,
+        cohort_digest: str,
+        epsilon: float | None,
+        asked: Asked | None = None,
     ) -> Manifest:
-        """The manifest of a round with so many clients."""
+        """The manifest of a round with so many clients, who are asked for what the rule asks for, or the plan."""
         fields = {f: getattr(self, f) for f in Plan.__struct_fields__ if f in Manifest.__struct_fields__}
-        per_sum = -(-clients // self.buckets)
-        fields |= {"modulus_bits": least_modulus_bits(per_sum, self.bits, self.max_weight), "clients": clients}
+        if asked is None:
+            per_sum = -(-clients // self.buckets)
+            fields["modulus_bits"] = least_modulus_bits(per_sum, self.bits, self.max_weight)
+        else:
+            fields |= {"length": asked.length, "bits": asked.bits, "modulus_bits": asked.bits}
+            fields |= {"max_weight": 1, "wraps": True}
+            epsilon = asked.epsilon
+        fields["clients"] = clients
         return Manifest(**fields, round=round, model=model, cohort_digest=cohort_digest, epsilon=epsilon)
+
+
+class Asked(msgspec.Struct, frozen=True):
+    """What the rule asks for in one round: `length` numbers modulo 2**`bits`, whose sum is modulo that too. `epsilon`
+    is the privacy that all rounds up to this one cost together, if it is accounted for."""
+
+    length: int
+    bits: int
+    epsilon: float | None = None
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -106,6 +129,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     dropout: int
     seconds: float
     epsilon: float | None = None
+    wraps: bool = False
 
 
 class Offer(msgspec.Struct, frozen=True, tag="offer", forbid_unknown_fields=True):
@@ -146,6 +170,7 @@ def terms(manifest: Manifest, written: bytes, bucket: int) -> Terms:
         max_weight=manifest.max_weight,
         corrupt=manifest.corrupt,
         dropout=manifest.dropout,
+        wraps=manifest.wraps,
     )
 
 

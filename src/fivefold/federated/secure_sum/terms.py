@@ -17,8 +17,9 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     `session` (32 bytes) binds every key and signature to one round of one federation: give the digest of its signed
     manifest. `cohort` is how many clients may take part, `min_survivors` how many must be in the sum. `corrupt` is the
     share of clients, per cent, that may conspire with the server, and `dropout` the share that may vanish without the
-    sum being lost (it decides the size of the sparse graph only). Raises Invalid for terms that cannot be kept: above
-    all when the sum of the whole cohort could reach the modulus 2**modulus_bits.
+    sum being lost (it decides the size of the sparse graph only). With `wraps` values are numbers modulo
+    2**modulus_bits themselves, and so is their sum, of which nobody learns how often it wrapped. Raises Invalid for
+    terms that cannot be kept: above all when the sum of the whole cohort could reach the modulus and must not wrap.
     """
 
     session: bytes
@@ -30,6 +31,7 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     max_weight: int = 1
     corrupt: int = 33
     dropout: int = 10
+    wraps: bool = False
 
     def __post_init__(self) -> None:
         _within("length", self.length, 1, MOST_LENGTH)
@@ -43,7 +45,7 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
         if len(self.session) != 32:
             raise Invalid(f"session: {len(self.session)} bytes were given (accepted: a digest of 32).")
         # of the whole cohort: with a client's own neighbours alone the sum of a sparse graph would overflow
-        if 1 << self.modulus_bits <= self.cohort * self.most:
+        if not self.wraps and 1 << self.modulus_bits <= self.cohort * self.most:
             raise Invalid(
                 f"modulus_bits: 2**{self.modulus_bits} can be reached by {self.cohort} clients of at most {self.most}.",
                 hint=f"Give at least {least_modulus_bits(self.cohort, self.bits, self.max_weight)}, or fewer bits.",
@@ -52,7 +54,7 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def most(self) -> int:
         """The greatest value that a client may put in."""
-        return ((1 << self.bits) - 1) * self.max_weight
+        return (1 << self.modulus_bits) - 1 if self.wraps else ((1 << self.bits) - 1) * self.max_weight
 
 
 def least_modulus_bits(cohort: int, bits: int, max_weight: int = 1) -> int:
