@@ -103,11 +103,11 @@ class Rounds:
         with self._db.read() as conn:
             return int(conn.execute(found).scalar() or 0)
 
-    def taken(self, task: str, round: int, logged: Logged) -> bool:
-        """Whether exactly this message was kept before, by its digest."""
-        same = self._step(task, round, logged.bucket, logged.step) & (messages.c.sender == logged.sender)
+    def taken(self, task: str, round: int, bucket: int, step: int, sender: str) -> str | None:
+        """The digest of what a client has sent at a step, if anything was kept."""
+        here = self._step(task, round, bucket, step) & (messages.c.sender == sender)
         with self._db.read() as conn:
-            return conn.execute(sa.select(messages.c.digest).where(same)).scalar() == logged.digest
+            return conn.execute(sa.select(messages.c.digest).where(here)).scalar()
 
     def take(self, task: str, round: int, logged: Logged) -> bool:
         """Keep a message; False for the same once more.

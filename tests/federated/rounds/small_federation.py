@@ -123,7 +123,9 @@ class Site:
         self.policy = Policy(**policy)
         self.said: list[str] = []
         self.worked: list[int] = []
+        # to raise in the one cuts the line before the server hears anything, in the other before its reply comes back
         self.cut: Callable[[bytes], None] = lambda request: None
+        self.lose: Callable[[bytes], None] = lambda request: None
         self.site = enrol(self.folder, server.invite(name), lambda address, authority: MemoryLine(lambda p, r: server.desk.enrol(p, r), Peer("", "")), server.clock() / SECOND)
         self.start()
 
@@ -143,7 +145,9 @@ class Site:
 
         def answer(peer: Peer, request: bytes) -> bytes:
             self.cut(request)
-            return self.server.desk.answer(peer, request)
+            reply = self.server.desk.answer(peer, request)
+            self.lose(request)
+            return reply
 
         return MemoryLine(answer, Peer(self.name, certificates.said(certificate).serial))
 

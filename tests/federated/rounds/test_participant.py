@@ -198,6 +198,28 @@ def test_an_answer_that_was_lost_is_sent_again_and_another_one_is_refused(make: 
     assert coordinator.over
 
 
+@pytest.mark.parametrize("length", [6, 400_000])
+@pytest.mark.parametrize("method", [bodies.NEXT, bodies.ANSWER, bodies.ANNOUNCE, bodies.PUT])
+def test_every_third_reply_is_lost_and_nobody_drops_out(make: Callable[..., Any], method: str, length: int) -> None:
+    server, sites = make(length=length)
+    calls = [0]
+
+    def lose(request: bytes) -> None:
+        if envelope.read(request).method == method:
+            calls[0] += 1
+            if calls[0] % 3 == 0:
+                raise Unavailable("the reply was lost.")
+
+    for site in sites:
+        site.lose = lose
+    for _ in range(40):
+        for site in sites:
+            with suppress(Unavailable):
+                site.part.turn()
+    assert [r.survivors for r in server.catalog.rounds.all("counts")] == [[["ada", "bob", "cyd", "dee"]]] * 2
+    assert calls[0] >= (6 if length > 6 or method in (bodies.NEXT, bodies.ANSWER) else 0)
+
+
 @pytest.mark.parametrize("mode", ["secure", "plain"])
 def test_a_large_vector_goes_on_where_the_line_was_cut(make: Callable[..., Any], mode: str) -> None:
     server, sites = make(length=1_200_000, rounds=1, mode=mode, policy={"modes": (mode,)})
@@ -260,11 +282,11 @@ def test_more_than_was_agreed_on_is_refused_before_it_is_sent(make: Callable[...
         coordinator.announce("ada", 1, step, Parcel(10**12, bytes(32)))
     with pytest.raises(Refused, match="are not 3 chunks"):
         coordinator.announce("ada", 1, step, Parcel(10, bytes(96)))
-    with pytest.raises(Conflict, match="not announced"):
+    with pytest.raises(Unavailable, match="not announced"):
         coordinator.put("ada", b"anything")
     parcel = parcel_of(bytes(10))
     assert coordinator.announce("ada", 1, step, parcel).digests == parcel.chunks
-    with pytest.raises(Conflict, match="not announced"):
+    with pytest.raises(Unavailable, match="not announced"):
         coordinator.put("bob", bytes(10))
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Any, Protocol
 
 from fivefold.catalog.federated_rounds import ABORTED, DONE, OPEN, Logged, Round, Rounds
-from fivefold.core.errors import Conflict, FivefoldError, NotFound
+from fivefold.core.errors import Conflict, FivefoldError, NotFound, Unavailable
 from fivefold.federated.refusals import Refused
 from fivefold.federated.rounds.bodies import Idle, Missing, Next, Sent, encode
 from fivefold.federated.rounds.gathering import Part, SecureGathering
@@ -124,6 +124,9 @@ class Coordinator:
     def announce(self, client: str, round: int, step: int, parcel: Parcel) -> Missing:
         """Which chunks of a vector are still to come. Raises Refused for more bytes than the vector has."""
         with self._lock:
+            if self._taken(client, round, step) is not None:
+                return Missing([])  # it was answered, and the client does not know yet
+            self.tick()
             live = self._require(client, round, step)
             parcel.require(live.vector_bytes)
             wanted = parcels.missing(self._uploads, parcel)
@@ -131,10 +134,10 @@ class Coordinator:
         return Missing(wanted)
 
     def put(self, client: str, chunk: bytes) -> None:
-        """Keep a chunk that was announced. Raises Conflict for any other: announce it again."""
+        """Keep a chunk that was announced. Raises Unavailable for any other: announce it again, to whom may be new."""
         digest = parcels.parcel_of(chunk).chunks[0] if chunk else ""
         if digest not in self._announced.get(client, ()) or len(chunk) > parcels.CHUNK:
-            raise Conflict(f"{client!r} sent a chunk that it has not announced.", hint="Announce the parcel again.")
+            raise Unavailable(f"{client!r} sent a chunk that it has not announced.", hint="Announce it again.")
         put_blob(self._uploads, chunk)
 
     def get(self, digest: str) -> bytes:
@@ -154,7 +157,7 @@ class Coordinator:
             if sent.message.client != client:
                 raise Refused(f"{client!r} sent a message of {sent.message.client!r}.")
             entry = Logged(self._bucket(client, round), step, client, digest, encode(sent))
-            if self._rounds.taken(self.plan.task, round, entry):
+            if self._taken(client, round, step) == digest:
                 return
             # a step whose time is over is over, whether or not anybody has looked at the clock since
             self.tick()
@@ -294,6 +297,9 @@ class Coordinator:
             return live.bucket_of.get(client, 0)
         row = self._rounds.get(self.plan.task, round)
         return next((b for b, names in enumerate(row.buckets) if client in names), 0)
+
+    def _taken(self, client: str, round: int, step: int) -> str | None:
+        return self._rounds.taken(self.plan.task, round, self._bucket(client, round), step, client)
 
     def _require(self, client: str, round: int, step: int) -> LiveRound:
         live = self._live

@@ -26,6 +26,7 @@ _OPTIONS = [
     ("grpc.max_send_message_length", MOST_BYTES),
     ("grpc.so_reuseport", 0),
 ]
+_RECONNECT = {"initial": 200, "min": 1000, "max": 2000}
 NOBODY = Peer("", "")
 
 
@@ -39,8 +40,10 @@ class GrpcLine:
         self._seconds, self.address = seconds, address
         key, chain = (None, None) if tls is None else _parts(tls)
         credentials = grpc.ssl_channel_credentials(authority, key, chain)
+        # a server that comes back is found within a second or two: gRPC's own pauses grow to two minutes
+        pauses = [(f"grpc.{which}_reconnect_backoff_ms", ms) for which, ms in _RECONNECT.items()]
         # a proxy of the environment would be asked for a host that it may not know
-        options = [*_OPTIONS, ("grpc.enable_http_proxy", 0), ("grpc.use_local_subchannel_pool", 1)]
+        options = [*_OPTIONS, *pauses, ("grpc.enable_http_proxy", 0), ("grpc.use_local_subchannel_pool", 1)]
         self._channel = grpc.secure_channel(address, credentials, options=options)
         self._call = self._channel.unary_unary(PATH)
 
