@@ -13,7 +13,7 @@ from typing import Protocol
 import msgspec
 import numpy as np
 
-from fivefold.core.errors import Invalid
+from fivefold.core.errors import Invalid, Unsupported
 from fivefold.core.federation import Federation
 from fivefold.federated.adding import modular_sum
 from fivefold.federated.contribution import CLIPPED, Arrays, Terms
@@ -58,6 +58,8 @@ class _Rounds:
     ) -> None:
         if federation.steps is None:
             raise Invalid(f"{federation.ref}: trees grow by sums of their own, not by steps.")
+        if federation.keep < 1:
+            raise Unsupported(f"{federation.ref}: keep={federation.keep:g} is not sent over a network yet.")
         self.federation, self.seed = federation, seed
         self.model: Trainable = trainable(
             federation.trained, described.columns, task, total=described.total, classes=classes
