@@ -124,3 +124,9 @@ def test_client_level_noise_needs_public_columns() -> None:
 def test_no_site_is_refused() -> None:
     with pytest.raises(Invalid, match="no site is there"):
         trained(declared(), [])
+
+
+def test_a_share_of_each_change_is_enough() -> None:
+    made = trained(declared(keep=0.4, rounds=60))
+    assert made.bytes_up == 2 * 12 + 24
+    assert loss(made) < BEST + 0.01

@@ -201,41 +201,26 @@ def client(
     of what it has told, and tells nothing over budget: see `fivefold federate budget`.
     """
     need_extra()
-    from fivefold.federated.course.definition import course_of, declared, definitions, task_name
-    from fivefold.federated.course.rows import site_rows
-    from fivefold.federated.course.site import SiteWork, floors
-    from fivefold.federated.identity.keys import Keys
-    from fivefold.federated.privacy.ledger import pay
-    from fivefold.federated.rounds.participant import Participant
+    from fivefold.federated.course.definition import declared, task_name
+    from fivefold.federated.course.joining import join
     from fivefold.federated.rounds.policy import read_policy
-    from fivefold.federated.wire.grpc_line import GrpcLine
 
     try:
-        own = read_policy(policy.read_text() if policy else "", federation)
+        floors = read_policy(policy.read_text() if policy else "", federation)
     except OSError as wrong:
         raise NotFound(f"{policy} cannot be read: {wrong.strerror}.") from None
     with workspace(project, env) as opened:
-        noun, schemas, task = declared(opened, federation), _schemas(opened), task_name(federation, run)
+        noun, schemas = declared(opened, federation), _schemas(opened)
         site = _site(folder, invitation)
-        keys, where, digest = Keys(folder, site.client), address or site.server, definitions(opened, noun)
-        rows = site_rows(opened, noun, course_of(noun, schemas, 1), schemas, site.client)
-        print(f"{site.client}: {len(rows.y):,} rows to train on, {len(rows.y_test):,} for the test.", flush=True)
-        part = Participant(
-            task,
-            SiteWork(
-                lambda sites: course_of(noun, schemas, sites),
-                lambda course: rows,
-                digest,
-                pay=None
-                if noun.dp is None
-                else lambda key, what, curve: pay(opened.catalog.releases, noun, f"{task}/{key}", what, curve),
-            ),
-            floors(noun, digest, own),
-            keys=keys,
-            site=site,
-            connect=lambda: GrpcLine(where, site.authority.encode(), keys.tls),
-            store=_folder_store(folder / "models"),
+        part = join(
+            opened,
+            noun,
+            schemas,
+            task_name(federation, run),
             folder=folder,
+            site=site,
+            policy=floors,
+            address=address,
             say=lambda text: print(f"{site.client}: {text}", flush=True),
         )
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,9 +20,12 @@ from fivefold.cli.session import (
     table,
     workspace,
 )
+from fivefold.core.federation import Federation
+from fivefold.core.types import Schema
 
 if TYPE_CHECKING:
     from fivefold.mlops.plan import Plan
+    from fivefold.workspace import Workspace
 
 
 def add_to(app: typer.Typer) -> None:
@@ -69,14 +73,27 @@ def plan(
     from fivefold.mlops import plan as plans
 
     with workspace(project, env) as opened:
-        plans.check(opened)
+        checked = plans.check(opened)
         made = plans.plan(opened)
+        foresight = _federations(opened, checked.schemas)
     if json:
         emit(made)
     else:
         _show(made)
+        for ref, says in foresight.items():
+            print(f"\n{ref}:\n" + "\n".join(f"  {line}" for line in says))
     if check and not made.empty:
         raise typer.Exit(2)
+
+
+def _federations(opened: Workspace, schemas: Mapping[str, Schema]) -> dict[str, tuple[str, ...]]:
+    """What each federation will cost and tell; raises where one cannot keep what it declares."""
+    found = [noun for noun in opened.project.of(Federation.kind) if isinstance(noun, Federation)]
+    if not found:
+        return {}
+    from fivefold.federated.foresight import foreseen
+
+    return {noun.ref: foreseen(opened, noun, schemas) for noun in found}
 
 
 def apply(json: JsonOption = False, project: ProjectOption = HERE, env: EnvOption = "dev") -> None:

@@ -78,7 +78,8 @@ class Federation(Noun, frozen=True, eq=False):
     by default. `privacy` takes `ff.SecureSum` and `ff.DP`; `robust` one rule against false contributions: of single
     sites, or under SecureSum of the sums of random buckets of at least `min_survivors`. `levels` gives the values that
     a text feature may have, which no site need tell then. A site sends at most
-    `round_bytes` in a round: values are told by fewer bits then.
+    `round_bytes` in a round: values are told by fewer bits then. With `keep=0.01` a trusted server is sent the largest
+    hundredth of each change, and the rest is kept for the next.
     """
 
     kind: ClassVar[str] = "federation"
@@ -93,6 +94,7 @@ class Federation(Noun, frozen=True, eq=False):
     levels: Mapping[str, Sequence[str]] = {}
     cohort: int | None = None
     round_bytes: str | None = None
+    keep: float = 1.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -110,7 +112,9 @@ class Federation(Noun, frozen=True, eq=False):
         self._check_parts()
         if self.round_bytes is not None:
             size(self.round_bytes, f"{self.ref}, round_bytes")
+        define(self, keep=real(self.ref, "keep", self.keep, above=0, most=1.0))
         self._check_learner()
+        self._check_keep()
         self._check_privacy()
         self._check_robust()
 
@@ -165,6 +169,18 @@ class Federation(Noun, frozen=True, eq=False):
                 f"{self.ref}: {type(self.strategy).__name__} changes each local step, and scikit-learn takes its own.",
                 hint="Use ff.FedAvg, ff.FedNova or ff.FedAdam, or the learner logistic.",
             )
+
+    def _check_keep(self) -> None:
+        if self.keep == 1.0:
+            return
+        if self.privacy:
+            raise Invalid(
+                f"{self.ref}: keep={self.keep:g} tells by their places which numbers of a site are large, which "
+                f"{type(self.privacy[0]).__name__} hides.",
+                hint="Leave it out, and give round_bytes= to send fewer bits.",
+            )
+        if not isinstance(self.steps, FedAvg | FedAdam):
+            raise Invalid(f"{self.ref}: keep={self.keep:g} is for changes of a model (ff.FedAvg and its like).")
 
     def _check_privacy(self) -> None:
         dp, secure, strategy = self.dp, self.secure, self.steps

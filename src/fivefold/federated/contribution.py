@@ -89,7 +89,7 @@ class Terms(msgspec.Struct, frozen=True):
 
     def weight(self, rows: int) -> float:
         """The weight of a site with so many rows, a multiple of `GRAIN`."""
-        return 1.0 if self.equal else round(rows / self.total / GRAIN) * GRAIN
+        return 1.0 if self.equal else max(round(rows / self.total / GRAIN), 1) * GRAIN
 
 
 def cut(vector: np.ndarray, length: float) -> tuple[np.ndarray, bool]:

@@ -12,6 +12,9 @@ from fivefold.models.statistics import GRAINS
 from fivefold.models.trees.forest import FINE, Settings
 from fivefold.models.trees.growth import Growth, TreeRows, grow
 
+MOST = {"exponents": 1, "moments": GRAINS**2, "cells": 1, "levels": 2 * FINE}
+"""The most that a row adds to a number, by stage: gradients are at most 2, Hessians at most 1."""
+
 AddingWhole = Callable[[Sequence[np.ndarray]], np.ndarray]
 """From int64 vectors of one length, one a site, to their sum in int64."""
 
@@ -22,14 +25,10 @@ def exact_sum(answers: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def modulus_bits(growth: Growth, total: int) -> int:
-    """The bits of a modulus that the next sum cannot overflow, over sites with `total` rows in all.
-
-    Gradients are at most 2, Hessians at most 1; values and squares of columns at most `GRAINS` squared a row.
-    """
-    most = {"exponents": 1, "moments": GRAINS**2, "cells": 1, "levels": 2 * FINE}
-    if growth.stage not in most:
+    """The bits of a modulus that the next sum cannot overflow, over sites with `total` rows in all."""
+    if growth.stage not in MOST:
         raise Invalid("the trees are grown: nothing is asked any more.")
-    return bits_for(total * most[growth.stage])
+    return bits_for(total * MOST[growth.stage])
 
 
 def grow_together(

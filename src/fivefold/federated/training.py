@@ -20,6 +20,7 @@ from fivefold.federated.growing import modulus_bits
 from fivefold.federated.learners import Rows, SelfTrained, trainable
 from fivefold.federated.simulation import History, simulate
 from fivefold.federated.strategies import Running, State, running
+from fivefold.federated.strategies.sparse import Largest
 from fivefold.federated.telling import telling, turn
 from fivefold.models.fitted import Fitted
 from fivefold.models.learners import trees
@@ -84,6 +85,8 @@ def train_together(
     model = trainable(federation.trained, described.columns, task, total=described.total, classes=classes)
     assert federation.steps is not None
     strategy = running(federation.steps, model, len(sites))
+    sparse = Largest(strategy, federation.keep) if federation.keep < 1 else None
+    strategy = sparse or strategy
     rows = [model.rows(x, y) for x, y in sites]
     own = None if trusted is None else _own_change(strategy, model.rows(*trusted))
     sums = _sums(federation, strategy, len(sites), described, modular, pay, random, seed, own)
@@ -99,7 +102,9 @@ def train_together(
         adapt=secure is not None and dp is None,
         watch=watch,
     )
-    return Trained(model.fitted(history.state.parameters), history, described, sums.bytes_up)
+    return Trained(
+        model.fitted(history.state.parameters), history, described, sparse.bytes if sparse else sums.bytes_up
+    )
 
 
 def _own_change(strategy: Running, rows: Rows | SelfTrained) -> Callable[[State], np.ndarray]:

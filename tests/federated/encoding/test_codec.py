@@ -29,7 +29,7 @@ from fivefold.federated.encoding.rounding import round_at_random, rounded_length
 def added(vectors: list[np.ndarray], plan: Plan) -> np.ndarray:
     """The sum modulo R, in Python's own numbers."""
     columns = zip(*(v.tolist() for v in vectors), strict=True)
-    return np.array([sum(column) % plan.modulus for column in columns], dtype=np.uint64)
+    return np.array([sum(column) % (1 << plan.modulus_bits) for column in columns], dtype=np.uint64)
 
 
 def plan_of(layout: Layout, reach: float = 1.0, **more) -> Plan:  # type: ignore[no-untyped-def]
@@ -49,7 +49,7 @@ def test_a_sum_is_within_its_bound_and_scalars_are_exact(size: int, sites: int, 
         scalars = random.integers(-(2**40), 2**40, 3) * GRAIN
         vectors.append(np.concatenate([update, scalars]))
     encoded = [encode(v, plan, random.bytes) for v in vectors]
-    assert all(e.dtype == np.uint64 and e.shape == (plan.size,) and (e < plan.modulus).all() for e in encoded)
+    assert all(e.dtype == np.uint64 and e.shape == (plan.size,) and (e < 1 << plan.bits).all() for e in encoded)
     back = decode(added(encoded, plan), sites, plan)
     whole = np.sum(vectors, axis=0)
     # every turned coordinate is off by less than one step a site, and turning keeps lengths
@@ -65,10 +65,10 @@ def test_the_greatest_values_of_all_sites_do_not_overflow(cohort: int, size: int
     plan = make_plan(layout, (Turned("update", 1.0),), length=1.0, bits=bits, cohort=cohort, min_survivors=1, seed=b"", share=share)
     from fivefold.federated.privacy.skellam import reach
 
-    greatest = cohort * (plan.half + reach(share))
-    assert 2 * greatest < plan.modulus
-    assert 2 * cohort * ((1 << plan.limb) - 1) < plan.modulus
-    assert plan.limb * plan.limbs >= 48
+    assert plan.offset == plan.half + reach(share)
+    assert 2 * plan.offset < 1 << plan.bits
+    assert cohort * ((1 << plan.bits) - 1) < 1 << plan.modulus_bits
+    assert plan.bits * plan.limbs >= 48
 
 
 def test_a_vector_on_one_axis_loses_no_more_than_any_other() -> None:
@@ -122,7 +122,7 @@ def test_a_sum_of_too_few_or_too_many_is_refused(survivors: int) -> None:
 
 def test_a_sum_of_another_kind_is_refused() -> None:
     plan = plan_of(sent_layout(update=1))
-    for wrong in (np.zeros(plan.size), np.zeros(plan.size + 1, np.uint64), np.full(plan.size, plan.modulus, np.uint64)):
+    for wrong in (np.zeros(plan.size), np.zeros(plan.size + 1, np.uint64), np.full(plan.size, 2 << plan.bits, np.uint64)):
         with pytest.raises(Invalid, match="the sum is"):
             decode(wrong, 2, plan)
 

@@ -171,6 +171,11 @@ def _segments(federation: Federation) -> dict[str, tuple[str, ...]]:
 def _require_possible(federation: Federation, task: Task) -> None:
     if task.name not in ("binary", "regression"):
         raise Unsupported(f"{federation.ref}: a federation trains binary and regression models, not {task.name}.")
+    if federation.keep < 1:
+        raise Unsupported(
+            f"{federation.ref}: keep={federation.keep:g} is not sent over a network yet.",
+            hint="Leave it out; train_together takes it in one process.",
+        )
     if isinstance(federation.robust, FLTrust):
         raise Unsupported(
             f"{federation.ref}: FLTrust needs rows of the server's own, which a federation over a network has not.",

@@ -15,7 +15,7 @@ from fivefold.federated.privacy.skellam import skellam
 
 
 def encode(vector: np.ndarray, plan: Plan, random: RandomBytes = os.urandom) -> np.ndarray:
-    """A contribution `(layout.size,)` as uint64 `(plan.size,)` below the modulus.
+    """A contribution `(layout.size,)` as uint64 `(plan.size,)` below `2**plan.bits`.
 
     Turned arrays are cut to the plan's length, turned, rounded at random and, where the plan says so, given the site's
     share of the noise; the others are told in multiples of 2**-24. `random` must be secret where there is noise. Raises
@@ -33,31 +33,32 @@ def encode(vector: np.ndarray, plan: Plan, random: RandomBytes = os.urandom) -> 
         out[:edge] = round_at_random(turned, random, plan.longest)
         if plan.share and not plan.central:
             out[:edge] += skellam(plan.share, edge, random)
+        out[:edge] += plan.offset
     if plan.counted:
         values = np.concatenate([np.ravel(arrays[name]) for name in plan.counted])
         if (np.abs(values) >= GREATEST).any():
             raise Invalid(f"a number to be told exactly is {np.abs(values).max():g} (accepted: below {GREATEST:g}).")
         out[edge:] = _limbs(np.rint(values / GRAIN).astype(np.int64), plan)
-    return (out & np.int64(plan.modulus - 1)).astype(np.uint64)
+    return out.astype(np.uint64)
 
 
 def decode(total: np.ndarray, survivors: int, plan: Plan, random: RandomBytes = os.urandom) -> np.ndarray:
-    """The sum of contributions `(layout.size,)` float64 from the sum of `survivors` encoded ones, modulo the modulus.
+    """The sum of contributions `(layout.size,)` float64 from the sum of `survivors` encoded ones.
 
     With `plan.central` the server's noise is added first. Raises Invalid for fewer survivors than promised or more than
     were asked, and for a vector of another kind.
     """
     if not plan.min_survivors <= survivors <= plan.cohort:
         raise Invalid(f"survivors={survivors} (accepted: {plan.min_survivors} to {plan.cohort}).")
-    if total.dtype != np.uint64 or total.shape != (plan.size,) or (total >= np.uint64(plan.modulus)).any():
+    most = survivors * ((1 << plan.bits) - 1)
+    if total.dtype != np.uint64 or total.shape != (plan.size,) or (total > np.uint64(most)).any():
         raise Invalid(
-            f"the sum is {total.dtype} of the shape {total.shape} (accepted: uint64 of ({plan.size},) below "
-            f"{plan.modulus}).",
+            f"the sum is {total.dtype} of the shape {total.shape} (accepted: uint64 of ({plan.size},), {most} at most)."
         )
     lifted = total.astype(np.int64)
-    lifted[lifted >= plan.modulus // 2] -= plan.modulus
     size = plan.turned_size
     edge = padded(size) if plan.turned else 0
+    lifted[:edge] -= survivors * plan.offset
     if plan.share and plan.central:
         lifted[:edge] += skellam(plan.share, edge, random)
     arrays: dict[str, np.ndarray] = {}
@@ -82,13 +83,13 @@ def _within(vector: np.ndarray, length: float) -> np.ndarray:
 
 
 def _limbs(values: np.ndarray, plan: Plan) -> np.ndarray:
-    """Whole numbers in pieces of `limb` bits, the least first; shifted to be positive, which the sum undoes."""
+    """Whole numbers in pieces of `bits` bits, the least first; shifted to be positive, which the sum undoes."""
     shifted = values + (1 << (COUNTED_BITS - 1))
-    mask = np.int64((1 << plan.limb) - 1)
-    return np.concatenate([(shifted >> (i * plan.limb)) & mask for i in range(plan.limbs)])
+    mask = np.int64((1 << plan.bits) - 1)
+    return np.concatenate([(shifted >> (i * plan.bits)) & mask for i in range(plan.limbs)])
 
 
 def _joined(pieces: np.ndarray, plan: Plan, survivors: int) -> np.ndarray:
     """Sums of whole numbers from the sums of their pieces; in Python's numbers, since many sites may exceed 64 bits."""
-    sums = sum(piece.astype(object) << (i * plan.limb) for i, piece in enumerate(np.split(pieces, plan.limbs)))
+    sums = sum(piece.astype(object) << (i * plan.bits) for i, piece in enumerate(np.split(pieces, plan.limbs)))
     return np.array(sums - survivors * (1 << (COUNTED_BITS - 1)), dtype=np.float64)

@@ -32,8 +32,8 @@ class Plan(msgspec.Struct, frozen=True):
 
     `grid` is the step of rounding, `half` the most a rounded coordinate can be, `longest` how long a rounded vector may
     be. Each site adds noise of the variance `share` to each coordinate (0: none), or the server does once with
-    `central`. `counted` arrays are told exactly, in `limbs` pieces of `limb` bits. Whole numbers are modulo
-    2**`modulus_bits`.
+    `central`. A coordinate is told as so much above `-offset`, in `bits` bits. `counted` arrays are told exactly, each
+    number in `limbs` pieces of `bits` bits.
     """
 
     layout: Layout
@@ -47,9 +47,8 @@ class Plan(msgspec.Struct, frozen=True):
     central: bool
     cohort: int
     min_survivors: int
-    limb: int
-    limbs: int
-    modulus_bits: int
+    offset: int
+    bits: int
     seed: bytes
 
     @property
@@ -68,9 +67,14 @@ class Plan(msgspec.Struct, frozen=True):
         return padded(self.turned_size) + self.limbs * self.counted_size
 
     @property
-    def modulus(self) -> int:
-        """R: encoded vectors are added modulo this."""
-        return 1 << self.modulus_bits
+    def limbs(self) -> int:
+        """Pieces of a number that is told exactly."""
+        return -(-COUNTED_BITS // self.bits)
+
+    @property
+    def modulus_bits(self) -> int:
+        """The bits of R, above cohort × (2**bits - 1): encoded vectors are added modulo R, which no sum reaches."""
+        return (self.cohort * ((1 << self.bits) - 1)).bit_length()
 
     @property
     def bytes(self) -> int:
@@ -94,8 +98,7 @@ def make_plan(
 ) -> Plan:
     """The plan of a round: rounded coordinates have `bits` bits, or as many as a given `grid` needs.
 
-    The modulus is above twice cohort × (greatest rounded coordinate + greatest noise), so no sum can overflow it.
-    Raises Invalid where that needs more than 62 bits.
+    Raises Invalid where the sum over the cohort needs a modulus of more than 62 bits.
     """
     names = {part.name for part in turned}
     counted = tuple(name for name in layout.names if name not in names)
@@ -106,20 +109,15 @@ def make_plan(
         grid = farthest / half
     else:
         half = math.ceil(farthest / grid)
-    noise = skellam.reach(share)
-    most = half + (0 if central else noise)
-    needed = cohort * most + (noise if central else 0)
-    # pieces of exact numbers are as wide as the modulus that the rounded ones need allows
-    modulus_bits = max((2 * needed).bit_length(), (2 * cohort).bit_length() + 4)
-    if modulus_bits > MOST_BITS:
+    offset = half + (0 if central else skellam.reach(share))
+    plan = Plan(layout, turned, counted, length, grid, half, longest, share, central, cohort, min_survivors, offset,
+                (2 * offset).bit_length(), seed)  # fmt: skip
+    if plan.modulus_bits > MOST_BITS:
         raise Invalid(
-            f"a sum over {cohort} sites needs a modulus of {modulus_bits} bits (accepted: {MOST_BITS} at most).",
+            f"a sum over {cohort} sites needs a modulus of {plan.modulus_bits} bits (accepted: {MOST_BITS} at most).",
             hint="Ask fewer sites in a round, or tell fewer bits.",
         )
-    limb = modulus_bits - 1 - cohort.bit_length()
-    limbs = -(-COUNTED_BITS // limb)
-    return Plan(layout, turned, counted, length, grid, half, longest, share, central, cohort, min_survivors, limb,
-                limbs, modulus_bits, seed)  # fmt: skip
+    return plan
 
 
 def exact_plan(layout: Layout, reach: float, *, bits: int, cohort: int, min_survivors: int, seed: bytes) -> Plan:

@@ -31,9 +31,9 @@ def encode_whole(values: np.ndarray, bits: int) -> np.ndarray:
 
 
 def decode_whole(total: np.ndarray, bits: int) -> np.ndarray:
-    """The sum `(n,)` int64 from the sum modulo `2**bits`. Raises Invalid for what is not below the modulus."""
-    if total.dtype != np.uint64 or (total >= np.uint64(1 << bits)).any():
-        raise Invalid(f"an array of {total.dtype} is given (accepted: uint64 below 2**{bits}).")
-    lifted = total.astype(np.int64)
+    """The sum `(n,)` int64 from the sum modulo `2**bits` or a larger power of two. Raises Invalid for another type."""
+    if total.dtype != np.uint64:
+        raise Invalid(f"an array of {total.dtype} is given (accepted: uint64).")
+    lifted = (total & np.uint64((1 << bits) - 1)).astype(np.int64)
     lifted[lifted >= 1 << (bits - 1)] -= 1 << bits
     return lifted

@@ -20,8 +20,10 @@ class Rows(Protocol):
 
     count: int
 
-    def gradient(self, parameters: np.ndarray, batch: np.ndarray | None) -> tuple[float, np.ndarray]:
-        """Mean loss of some rows (all for None), and its gradient, penalty included."""
+    def gradient(
+        self, parameters: np.ndarray, batch: np.ndarray | None, with_loss: bool = True
+    ) -> tuple[float, np.ndarray]:
+        """Mean loss of some rows (all for None), penalty included, and its gradient; 0 for the loss if not wanted."""
         ...
 
     def row_gradients(self, parameters: np.ndarray, batch: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:

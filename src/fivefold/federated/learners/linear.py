@@ -19,20 +19,27 @@ class LinearRows:
     def __init__(self, design: np.ndarray, y: np.ndarray, binary: bool, penalty: np.ndarray) -> None:
         self.design, self.y, self.binary = design, y, binary
         self.count = len(y)
-        self._penalty = penalty
+        self._penalty, self._penalised = penalty, bool(penalty.any())
 
-    def gradient(self, parameters: np.ndarray, batch: np.ndarray | None) -> tuple[float, np.ndarray]:
+    def gradient(
+        self, parameters: np.ndarray, batch: np.ndarray | None, with_loss: bool = True
+    ) -> tuple[float, np.ndarray]:
         design, y = (self.design, self.y) if batch is None else (self.design[batch], self.y[batch])
-        losses, residual = _losses(design @ parameters, y, self.binary)
-        shrink = self._penalty * parameters
         n = max(len(y), 1)
-        loss = float(losses.sum()) / n + float(shrink @ parameters) / 2
-        return loss, residual @ design / n + shrink
+        score = design @ parameters
+        gradient = slopes(score, y, self.binary) @ design
+        gradient /= n
+        loss = float(losses(score, y, self.binary).sum()) / n if with_loss else 0.0
+        if self._penalised:
+            shrink = self._penalty * parameters
+            gradient += shrink
+            loss += float(shrink @ parameters) / 2 if with_loss else 0.0
+        return loss, gradient
 
     def row_gradients(self, parameters: np.ndarray, batch: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
         design, y = (self.design, self.y) if batch is None else (self.design[batch], self.y[batch])
-        losses, residual = _losses(design @ parameters, y, self.binary)
-        return losses, residual[:, None] * design
+        score = design @ parameters
+        return losses(score, y, self.binary), slopes(score, y, self.binary)[:, None] * design
 
 
 class LinearModel:
@@ -67,11 +74,19 @@ def make(learner: Learner, columns: Columns, task: str, total: int, classes: int
     return LinearModel(columns, task == "binary", l2, total, rounds, tolerance)
 
 
-def _losses(score: np.ndarray, y: np.ndarray, binary: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Each row's loss, and its derivative by the score."""
+def slopes(score: np.ndarray, y: np.ndarray, binary: bool) -> np.ndarray:
+    """The derivative `(n,)` of each row's loss by its score; a probability is 1/2 + tanh(score / 2) / 2."""
     if not binary:
-        residual = score - y
-        return residual * residual / 2, residual
-    small = np.exp(-np.abs(score))
-    mean = np.where(score >= 0, 1.0, small) / (1.0 + small)
-    return np.maximum(score, 0.0) - y * score + np.log1p(small), mean - y
+        return np.asarray(score - y)
+    out: np.ndarray = np.tanh(0.5 * score)
+    out *= 0.5
+    out += 0.5
+    out -= y
+    return out
+
+
+def losses(score: np.ndarray, y: np.ndarray, binary: bool) -> np.ndarray:
+    """Each row's loss `(n,)`: of the log-likelihood, or half the squared error."""
+    if not binary:
+        return np.asarray((score - y) ** 2 / 2)
+    return np.asarray(np.maximum(score, 0.0) - y * score + np.log1p(np.exp(-np.abs(score))))

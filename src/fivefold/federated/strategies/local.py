@@ -36,15 +36,15 @@ def descend(
         order = random.permutation(rows.count) if size < rows.count else None
         for first in range(0, rows.count, size):
             batch = None if order is None else order[first : first + size]
-            loss, gradient = rows.gradient(at, batch)
+            loss, gradient = rows.gradient(at, batch, epoch == 0)
             if correction is not None:
                 gradient = gradient + correction
             if pull:
                 gradient = gradient + pull * (at - (start if toward is None else toward))
-            at = at - how.lr * gradient
+            gradient *= -how.lr
+            at = gradient + at
             steps += 1
-            if epoch == 0:
-                losses += loss * (rows.count if batch is None else len(batch))
+            losses += loss * (rows.count if batch is None else len(batch))
     return at, steps, losses / max(rows.count, 1)
 
 

@@ -14,7 +14,8 @@ from fivefold.federated.strategies.local import descend, mean_change, weighed
 class Corrected:
     """The server's control is the mean of the sites' controls; each site steps by gradient - its own + the server's.
 
-    `sites` is how many there are in all, of whom a round may ask some only.
+    `sites` is how many there are in all, of whom a round may ask some only. Sites count by their rows, in the controls
+    as in the model: the fixed point is the optimum of all rows.
     """
 
     def __init__(self, how: Scaffold, model: Trainable, sites: int) -> None:
@@ -32,16 +33,18 @@ class Corrected:
         after, steps, loss = descend(rows, at, self.how, random, correction=everyone - own)
         moved = (at - after) / (max(steps, 1) * self.how.lr) - everyone
         sent = weighed(after - at, rows.count, loss, terms)
-        told, taken = cut(moved, terms.reach)
+        weight = terms.weight(rows.count)
+        told, taken = cut(weight * moved, terms.reach)
         if taken:
-            sent[CLIPPED] = terms.weight(rows.count)
+            sent[CLIPPED] = weight
         # what is remembered is what was told, so that the server's control stays the mean of the sites'
-        return self.layout.flatten({**sent, "control": told}), {"control": own + told}
+        return self.layout.flatten({**sent, "control": told}), {"control": own + told / weight}
 
     def step(self, state: State, total: np.ndarray, survivors: int) -> State:
-        change, sums, _ = mean_change(self.layout, total)
+        change, sums, weight = mean_change(self.layout, total)
+        part = survivors / max(self.sites, survivors)
         sent = {
             PARAMETERS: state.parameters + self.how.server_lr * change,
-            "control": state.sent["control"] + sums["control"] / max(self.sites, survivors),
+            "control": state.sent["control"] + part * sums["control"] / weight,
         }
         return State(state.round + 1, sent)

@@ -1,0 +1,281 @@
+"""Airlines learn together, as real processes with mutual TLS on loopback, through dropouts, a liar and kill -9.
+
+The hub has weather and no flights; each airline has its own. What came of it is compared with a model of all flights in
+one place, and with each airline's own model, on the same flights.
+"""
+
+from __future__ import annotations
+
+import csv
+import http.client
+import json
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from fivefold.core.errors import Invalid, Unavailable
+from fivefold.core.federation import Federation
+from fivefold.core.time import instant
+from fivefold.demo.measure import serving
+from fivefold.federated.course.definition import course_of, declared
+from fivefold.federated.course.rows import SiteRows, rows_by_site
+from fivefold.federated.privacy.ledger import ledger_of
+from fivefold.mlops import plan as plans
+from fivefold.mlops.apply import apply
+from fivefold.mlops.materialise import materialise_views
+from fivefold.models.learners import fit
+from fivefold.models.metrics import score
+from fivefold.models.tasks import Task
+from fivefold.workspace import Workspace, open_workspace
+from fivefold.workspace.served import champion
+
+MONTHS = (10, 11, 12)
+LIAR = "VX"
+DROPPED = ("HA", "AS")
+KILLED_AFTER, DROPPED_AFTER = 5, 4
+"""Rounds after which the coordinator is killed, and after which two airlines are."""
+LONGEST = 240.0
+PUBLIC = ("weather.csv", "planes.csv", "airports.csv")
+Show = Callable[[str, int, int], None]
+
+
+class Together(msgspec.Struct, frozen=True):
+    """What came of it: AUC on December's flights by how the model was made, and what it cost."""
+
+    airlines: int
+    flights: int
+    tested: int
+    auc: dict[str, float]
+    told_auc: float
+    rounds: int
+    killed: int
+    survivors: list[int]
+    bytes_up: int
+    bytes_down: int
+    epsilon: float
+    budget: float
+    gates: list[dict[str, Any]]
+    version: int
+    champion: bool
+    served: float
+    same_bits: bool
+    seconds: float
+
+
+def train_airlines(folder: Path, data: Path, airlines: Sequence[str] | None, show: Show) -> Together:
+    """Run it all below a folder, from the demo's data; `airlines` are all, unless given.
+
+    Raises Unavailable, with what the coordinator said, when it takes longer than four minutes.
+    """
+    began = time.monotonic()
+    shutil.rmtree(folder, ignore_errors=True)
+    own = flights_by_airline(data, airlines)
+    for name, lines in {**own, "hub": [], "everything": [line for part in own.values() for line in part]}.items():
+        make_project(folder / name, data, lines)
+    with _hub(folder) as hub:
+        events = _rounds(folder, hub, list(own), show)
+    *rounds, ended = events
+    with open_workspace(folder / "hub", actor="demo") as workspace:
+        federation = declared(workspace, "carriers")
+        assert federation.dp is not None
+        spent = workspace.catalog.releases.of(ledger_of(federation))[-1].epsilon
+        auc, tested, trained = _compared(folder / "everything", workspace)
+        answer, same = _answered(workspace)
+    done = {event["round"]: event for event in rounds if event["status"] == "done"}
+    info = ended["version"]["info"]
+    return Together(
+        airlines=len(own),
+        flights=trained,
+        tested=tested,
+        auc=auc,
+        told_auc=info["metrics"]["auc"]["value"],
+        rounds=info["federation"]["rounds"],
+        killed=1,
+        survivors=info["federation"]["survivors"],
+        bytes_up=sum(event["up"] for event in done.values()),
+        bytes_down=sum(event["down"] for event in done.values()),
+        epsilon=spent,
+        budget=federation.dp.epsilon,
+        gates=ended["verdict"]["decisions"],
+        version=ended["version"]["number"],
+        champion=ended["release"]["champion"],
+        served=answer,
+        same_bits=same,
+        seconds=round(time.monotonic() - began, 1),
+    )
+
+
+def flights_by_airline(data: Path, airlines: Sequence[str] | None) -> dict[str, list[str]]:
+    """The lines of the last months' flights by airline; those without a flight before and one in the last month are
+    left out, since they could neither learn nor be asked."""
+    own: dict[str, list[str]] = {}
+    months: dict[str, set[int]] = {}
+    for month in MONTHS:
+        lines = (data / "flights" / f"2013-{month:02}.csv").read_text().splitlines()
+        place = next(csv.reader(lines[:1])).index("carrier")
+        for line in lines[1:]:
+            name = line.split(",")[place]
+            if airlines is None or name in airlines:
+                own.setdefault(name, []).append(line)
+                months.setdefault(name, set()).add(month)
+    return {name: own[name] for name in sorted(own) if len(months[name] & {10, 11}) and MONTHS[-1] in months[name]}
+
+
+def make_project(folder: Path, data: Path, lines: list[str]) -> None:
+    """A project of the template `airlines` with these flights, and what everybody knows."""
+    with resources.as_file(resources.files("fivefold.demo") / "templates" / "airlines") as source:
+        shutil.copytree(source, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    (folder / "fivefold.toml").write_text('project = "airlines"\n')
+    (folder / "data" / "flights").mkdir(parents=True)
+    for name in PUBLIC:
+        (folder / "data" / name).write_bytes((data / name).read_bytes())
+    header = (data / "flights" / f"2013-{MONTHS[0]:02}.csv").read_text().split("\n", 1)[0]
+    (folder / "data" / "flights" / "2013.csv").write_text("\n".join([header, *lines]) + "\n")
+
+
+class _Hub:
+    """The coordinator's process, and the airlines'."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.log = folder, folder / "hub.log"
+        self.airlines: dict[str, subprocess.Popen[bytes]] = {}
+        self.ports = ["0", "0"]
+
+    def start(self, sites: int) -> None:
+        words = ["server", "carriers", "--sites", str(sites), "--quorum", str(sites - len(DROPPED)), "--seconds", "15"]
+        words += ["--port", self.ports[0], "--enrol-port", self.ports[1], "--poll", "0.2", "--lease", "1", "--json"]
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "fivefold.cli.main", "federate", *words, "--project", str(self.folder / "hub")],
+                stdout=log,
+                stderr=log,
+            )
+        said = r"on 127.0.0.1:(\d+), enrolment on 127.0.0.1:(\d+)"
+        found = self.until(lambda: re.findall(said, self.log.read_text()))
+        self.ports = list(found[-1])
+
+    def until(self, what: Callable[[], Any]) -> Any:
+        over = time.monotonic() + LONGEST
+        while not (found := what()):
+            if self.process.poll() not in (None, 0) or time.monotonic() > over:
+                raise Unavailable(f"the coordinator came to nothing: {self.log.read_text()[-2000:]}")
+            time.sleep(0.1)
+        return found
+
+    def events(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
+
+
+@contextmanager
+def _hub(folder: Path) -> Iterator[_Hub]:
+    made = _Hub(folder)
+    with open_workspace(folder / "hub", actor="demo") as workspace:
+        apply(workspace, plans.check(workspace), plans.plan(workspace))
+    try:
+        yield made
+    finally:
+        for process in [made.process, *made.airlines.values()]:
+            process.kill()
+            process.wait()
+
+
+def _rounds(folder: Path, hub: _Hub, names: list[str], show: Show) -> list[dict[str, Any]]:
+    """Start everything, disturb it, and wait for the end; every event that the coordinator told, once each."""
+    hub.start(len(names))
+    with open_workspace(folder / "hub", actor="demo") as workspace:
+        from fivefold.federated.rounds.serving import invite, open_authority
+
+        authority = open_authority(workspace.catalog, workspace.state / "federation" / "authority")
+        for i, name in enumerate(names):
+            show("airlines come", i, len(names))
+            made = invite(workspace.catalog, authority, name, server=f"localhost:{hub.ports[0]}",
+                          enrol=f"localhost:{hub.ports[1]}", hours=1, actor="demo")  # fmt: skip
+            words = [sys.executable, "-m", "fivefold.demo.airline", str(folder / name)]
+            with (folder / f"{name}.log").open("ab") as log:
+                process = subprocess.Popen(
+                    [*words, *(["--lie"] if name == LIAR else [])], stdin=subprocess.PIPE, stdout=log, stderr=log
+                )
+            assert process.stdin is not None
+            process.stdin.write(msgspec.json.encode(made))
+            process.stdin.close()
+            hub.airlines[name] = process
+
+    def seen(round: int) -> bool:
+        told = [event["round"] for event in hub.events() if event["event"] == "round" and event["status"] == "done"]
+        show("rounds", max(told, default=0), round)
+        return max(told, default=0) >= round
+
+    hub.until(lambda: seen(DROPPED_AFTER))
+    for name in DROPPED:
+        if name in hub.airlines:
+            hub.airlines[name].kill()
+    hub.until(lambda: seen(KILLED_AFTER))
+    hub.process.kill()
+    hub.process.wait()
+    hub.start(len(names))
+    hub.until(lambda: hub.process.poll() == 0)
+    events = {(event["event"], event.get("round")): event for event in hub.events()}
+    if events and list(events)[-1][0] != "version":
+        raise Invalid(f"the coordinator made no version: {hub.log.read_text()[-2000:]}")
+    return list(events.values())
+
+
+def _compared(folder: Path, hub: Workspace) -> tuple[dict[str, float], int, int]:
+    """AUC on all test flights of the model that was made together, of one of all flights, and of each airline's own."""
+    with open_workspace(folder, actor="demo") as workspace:
+        apply(workspace, plans.check(workspace), plans.plan(workspace))
+        federation: Federation = declared(workspace, "carriers")
+        schemas = plans.check(workspace).schemas
+        sites = rows_by_site(workspace, federation, course_of(federation, schemas, 1), schemas)
+    parts = [site for site in sites.values() if len(site.y_test)]
+    loaded = champion(hub, "late").loaded
+    y = np.concatenate([site.y_test for site in parts])
+    x = {id(site): loaded.encoding.matrix(site.test) for site in parts}
+    central = _fitted(loaded.encoding.names, [site.x for site in parts], [site.y for site in parts])
+    told = {
+        "together": np.concatenate([loaded.predictor.predict(x[id(site)]) for site in parts]),
+        "all flights in one place": np.concatenate([central(x[id(site)]) for site in parts]),
+        "each airline alone": np.concatenate([_alone(loaded.encoding.names, site)(x[id(site)]) for site in parts]),
+    }
+    auc = {name: score(Task("binary"), y, p, ["auc"])["auc"].value for name, p in told.items()}
+    return auc, len(y), sum(len(site.y) for site in parts)
+
+
+def _fitted(names: Sequence[str], x: list[np.ndarray], y: list[np.ndarray]) -> Callable[[np.ndarray], np.ndarray]:
+    from fivefold.core.learning import learner
+
+    made = fit(learner("logistic"), np.concatenate(x), np.concatenate(y), task=Task("binary"), names=list(names))
+    return made.predict
+
+
+def _alone(names: Sequence[str], site: SiteRows) -> Callable[[np.ndarray], np.ndarray]:
+    """An airline's own model; one whose flights were all alike answers with their share of late ones."""
+    if len(np.unique(site.y)) < 2:
+        share = float(site.y.mean())
+        return lambda x: np.full(len(x), share)
+    return _fitted(names, [site.x], [site.y])
+
+
+def _answered(workspace: Workspace) -> tuple[float, bool]:
+    """What an ordinary endpoint answers with the version, and whether it is to the bit what the package says of the
+    same values."""
+    materialise_views(workspace, [], instant("2013-12-01T12:00:00Z"))
+    served = champion(workspace, "late")
+    asked = {"carrier": "UA", "origin": "JFK", "dep_delay": 21, "distance": 2475, "hour": 7, "seats": 178}
+    with serving(workspace) as port:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+        connection.request("POST", "/predict/late", json.dumps(asked), {"content-type": "application/json"})
+        reply = json.loads(connection.getresponse().read())
+        connection.close()
+    values = [reply["features"].get(name) for name in served.loaded.encoding.names]
+    return reply["prediction"], float(served.loaded.predict_row(values)[0]) == reply["prediction"]
