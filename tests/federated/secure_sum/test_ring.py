@@ -15,7 +15,7 @@ def test_packing_is_one_little_endian_number_and_comes_back(bits: int, data: st.
     values = data.draw(st.lists(st.integers(0, 2**bits - 1), min_size=1, max_size=200))
     ring = Ring(bits)
     words = ring.words(np.array(values, np.uint64), 2**bits - 1)
-    assert ring.pack(words) == pack(values, bits)
+    assert ring.pack(words) == pack(values, bits if bits <= 57 else 64)
     assert ring.reduced(ring.unpack(ring.pack(words), len(values))).tolist() == values
 
 

@@ -80,6 +80,7 @@ class Graph:
     def __init__(self, clients: int, corrupt: int, dropout: int, session: bytes, root: bytes) -> None:
         self.clients = clients
         self.degree, self.threshold = shape(clients, corrupt, dropout)
+        self._known: dict[int, tuple[int, ...]] = {}
         self.complete = self.degree == clients - 1
         if not self.complete:
             drawn = hashlib.shake_256(bound("ring", session, root)).digest(8 * clients)
@@ -88,12 +89,18 @@ class Graph:
 
     def neighbours(self, index: int) -> tuple[int, ...]:
         """The indices of a client's neighbours, ascending."""
-        if self.complete:
-            return tuple(i for i in range(self.clients) if i != index)
-        half = self.degree // 2
-        steps = np.concatenate([np.arange(-half, 0), np.arange(1, half + 1)])
-        return tuple(sorted(self._order[(self._place[index] + steps) % self.clients].tolist()))
+        found = self._known.get(index)
+        if found is None:
+            found = self._known[index] = self._neighbours(index)
+        return found
 
     def holders(self, index: int) -> tuple[int, ...]:
         """Who holds shares of a client's secrets: its neighbours and itself, ascending."""
         return tuple(sorted((*self.neighbours(index), index)))
+
+    def _neighbours(self, index: int) -> tuple[int, ...]:
+        if self.complete:
+            return (*range(index), *range(index + 1, self.clients))
+        half = self.degree // 2
+        steps = np.concatenate([np.arange(-half, 0), np.arange(1, half + 1)])
+        return tuple(sorted(self._order[(self._place[index] + steps) % self.clients].tolist()))

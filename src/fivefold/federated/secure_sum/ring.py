@@ -14,6 +14,8 @@ Vector = NDArray[Any]
 """One dimension of unsigned integers."""
 
 _GROUP = 64
+_PACKED = 57
+"""Bits that lie within 64, whichever bit of a byte they begin at."""
 
 
 class Ring:
@@ -25,6 +27,8 @@ class Ring:
 
     def __init__(self, bits: int) -> None:
         self.bits = bits
+        self.width = bits if bits <= _PACKED else 64
+        """Bits of a value on the wire: as many as it has, or 64 when that is nearly the same."""
         self.dtype = np.dtype("<u4" if bits <= 32 else "<u8")
         self._mask = self.dtype.type((1 << bits) - 1)
 
@@ -46,50 +50,49 @@ class Ring:
         return np.bitwise_and(words, self._mask).astype(np.uint64)
 
     def packed_size(self, length: int) -> int:
-        """Bytes of a packed vector: ceil(length * bits / 8)."""
-        return -(-length * self.bits // 8)
+        """Bytes of a packed vector: ceil(length * width / 8)."""
+        return -(-length * self.width // 8)
 
     def pack(self, words: Vector) -> bytes:
-        """Value i as the bits [i * bits, (i + 1) * bits) of one little-endian number."""
-        length, bits = len(words), self.bits
-        if bits == 8 * self.dtype.itemsize:
-            return words.tobytes()
-        # 64 values of `bits` bits fill `bits` words of 64 exactly: one such group is a column
+        """Value i as the bits [i * width, (i + 1) * width) of one little-endian number."""
+        length, width = len(words), self.width
+        if width == 8 * self.dtype.itemsize:
+            return np.bitwise_and(words, self._mask).tobytes()
+        # 64 values of `width` bits fill `width` words of 64 exactly: one such group is a column
         columns = np.zeros((_GROUP, -(-length // _GROUP)), np.uint64)
         full = length // _GROUP * _GROUP
         columns[:, : full // _GROUP] = (words[:full] & self._mask).reshape(-1, _GROUP).T
         if full < length:
             columns[: length - full, -1] = words[full:] & self._mask
-        out = np.zeros((bits, columns.shape[1]), np.uint64)
+        out = np.zeros((width, columns.shape[1]), np.uint64)
         for value in range(_GROUP):
-            word, shift = divmod(value * bits, 64)
+            word, shift = divmod(value * width, 64)
             out[word] |= columns[value] << np.uint64(shift)
-            if shift + bits > 64:
+            if shift + width > 64:
                 out[word + 1] |= columns[value] >> np.uint64(64 - shift)
-        return np.ascontiguousarray(out.T).astype("<u8", copy=False).tobytes()[: self.packed_size(length)]
+        return np.ascontiguousarray(out.T).tobytes()[: self.packed_size(length)]
 
     def unpack(self, data: bytes, length: int) -> Vector:
         """The words of `pack`. Raises Invalid for another number of bytes, and for bits set beyond the last value."""
         if len(data) != self.packed_size(length):
             raise Invalid(f"a vector of {length} values has {self.packed_size(length)} bytes, not {len(data)}.")
-        bits = self.bits
-        if bits == 8 * self.dtype.itemsize:
+        width = self.width
+        if width == 8 * self.dtype.itemsize:
             return np.frombuffer(data, self.dtype)
-        spare = 8 * len(data) - length * bits
+        spare = 8 * len(data) - length * width
         if spare and data[-1] >> (8 - spare):
             raise Invalid("bits are set beyond the last value of a vector.")
-        groups = -(-length // _GROUP)
-        packed = np.zeros(groups * bits * 8, np.uint8)
-        packed[: len(data)] = np.frombuffer(data, np.uint8)
-        rows = np.ascontiguousarray(packed.view("<u8").reshape(groups, bits).T)
-        columns = np.empty((_GROUP, groups), self.dtype)
-        for value in range(_GROUP):
-            word, shift = divmod(value * bits, 64)
-            found = rows[word] >> np.uint64(shift)
-            if shift + bits > 64:
-                found |= rows[word + 1] << np.uint64(64 - shift)
-            columns[value] = found.astype(self.dtype) & self._mask
-        return np.ascontiguousarray(columns.T).reshape(-1)[:length]
+        # 8 values fill `width` bytes; each of them lies within 64 bits from the byte in which it begins
+        groups = -(-length // 8)
+        bytes_ = np.zeros(groups * width + 8, np.uint8)
+        bytes_[: len(data)] = np.frombuffer(data, np.uint8)
+        words = np.empty((groups, 8), self.dtype)
+        mask = np.uint64(self._mask)
+        for value in range(8):
+            byte, shift = divmod(value * width, 8)
+            found = np.ndarray(groups, "<u8", bytes_, byte, (width,))
+            words[:, value] = (found >> np.uint64(shift)) & mask
+        return words.reshape(-1)[:length]
 
 
 if sys.byteorder != "little":  # key streams are added as they lie in memory

@@ -6,7 +6,7 @@ import msgspec
 
 from fivefold.core.errors import Invalid
 
-MOST_CLIENTS = 100_000
+MOST_CLIENTS = 20_000
 MOST_LENGTH = 1 << 31
 MOST_BITS = 64
 
