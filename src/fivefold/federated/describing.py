@@ -54,7 +54,8 @@ class _Noise(msgspec.Struct, frozen=True):
 class _Questions:
     """The two sums as rounds see them: one length, one number of bits.
 
-    `levels` is the number of categories of each column, -1 for numbers. All sites have at most `rows` rows together. Under `dp` each site of at most `sites` adds its share of the noise.
+    `levels` is the number of categories of each column, -1 for numbers. All sites have at most `rows` rows together.
+    Under `dp` each site, of at most `sites`, adds its share of the noise.
     """
 
     def __init__(
