@@ -141,22 +141,21 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=MOST)
     options = parser.parse_args()
     train, test = images(options.data, "train"), images(options.data, "test")
-    made = [
-        one(kind, seed, options.rounds, train, test)
-        for kind in ([options.kind] if options.kind else PAPER)
-        for seed in range(options.seeds)
-    ]
-    report = {
-        "command": "python " + " ".join(["benchmarks/federated/mnist.py", *(a for a in sys.argv[1:] if "/" not in a)]),
+    report: dict[str, Any] = {
+        "command": "python benchmarks/federated/mnist.py " + " ".join("DIR" if "/" in a else a for a in sys.argv[1:]),
         "python": platform.python_version(),
         "cpus": os.cpu_count(),
         "versions": {name: importlib.metadata.version(name) for name in ("numpy", "torch")},
         "images": {"train": len(train[1]), "test": len(test[1])},
         "parameters": Network.layout.size,
         "strategy": repr(HOW),
-        "runs": made,
+        "runs": [],
     }
-    RESULT.write_text(json.dumps(report, indent=1) + "\n")
+    for kind in [options.kind] if options.kind else PAPER:
+        for seed in range(options.seeds):
+            report["runs"].append(one(kind, seed, options.rounds, train, test))
+            # some of them take half an hour: what is done is kept
+            RESULT.write_text(json.dumps(report, indent=1) + "\n")
 
 
 if __name__ == "__main__":
