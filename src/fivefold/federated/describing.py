@@ -16,7 +16,7 @@ from fivefold.federated.adding import ModularSum, modular_sum
 from fivefold.federated.encoding.rounding import RandomBytes
 from fivefold.federated.encoding.whole import bits_for, decode_whole, encode_whole
 from fivefold.federated.privacy import skellam
-from fivefold.federated.privacy.accounting import Curve, least_multiplier, skellam_curve
+from fivefold.federated.privacy.accounting import Curve, add, epsilon, least_multiplier, skellam_curve
 from fivefold.models.formats.linear import Columns
 from fivefold.models.statistics import GRAINS, POWERS, columns_from, exponents, moments, units
 
@@ -72,7 +72,7 @@ class _Questions:
             raise Invalid(
                 "statistics of columns have no bound for a whole site.", hint="Standardise by public numbers."
             )
-        self.levels, self.private = levels, dp is not None
+        self.levels, self.private, self._dp = levels, dp is not None, dp
         width = len(levels)
         self.length = width * POWERS
         """Numbers in a site's vector: the shorter answer is filled up with zeros."""
@@ -125,6 +125,12 @@ class Server(_Questions):
                 raise Invalid("no site has a row.")
         found = {"means": columns.means, "scales": columns.scales, "flagged": columns.flagged}
         return {"stage": np.array(DESCRIBED), "total": np.array(rows), **{n: np.array(v) for n, v in found.items()}}
+
+    def epsilon(self, rounds: int) -> float | None:
+        """The epsilon of the first `rounds` sums; None without noise."""
+        if self._dp is None:
+            return None
+        return epsilon(add([noise.curve for noise in self._noise[:rounds]]), self._dp.delta)
 
     def done(self, state: Mapping[str, np.ndarray]) -> bool:
         """Whether both sums were taken."""
