@@ -200,12 +200,19 @@ def demo(
         float, typer.Option(help="Replay the last day so many times as fast as it was; 0: as fast as it goes.", min=0)
     ] = 0.0,
     fast: Annotated[bool, typer.Option("--fast", help="Two months of flights instead of twelve.")] = False,
+    airlines: Annotated[
+        bool, typer.Option("--airlines", help="And sixteen airlines train a model together, each a process.")
+    ] = False,
 ) -> None:
     """Run the flights project from raw data to a served and scored model, on 336,776 real flights, with a report."""
     from fivefold.cli.session import actor
     from fivefold.demo.run import run
 
     run(folder, fast=fast, speed=speed, actor=actor())
+    if airlines:
+        from fivefold.demo.federation import show_airlines
+
+        show_airlines(folder)
 
 
 def _show(made: Plan) -> None:

@@ -29,14 +29,15 @@ def lie(rows: SiteRows) -> None:
 def main(folder: Path, *words: str) -> None:
     """Apply the project in a folder, enrol, and take part until there are no more rounds."""
     with open_workspace(folder, actor="airline") as workspace:
-        apply(workspace, plans.check(workspace), plans.plan(workspace))
-        federation, schemas = declared(workspace, "carriers"), plans.check(workspace).schemas
+        checked = plans.check(workspace)
+        apply(workspace, checked, plans.plan(workspace))
+        federation = declared(workspace, "carriers")
         keys = folder / "site"
         site = enrol(keys, read_invitation(sys.stdin.buffer.read()), GrpcLine)
         part = join(
             workspace,
             federation,
-            schemas,
+            checked.schemas,
             task_name(federation.name, "1"),
             folder=keys,
             site=site,

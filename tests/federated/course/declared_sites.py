@@ -11,6 +11,7 @@ from site_rows import drawn
 from small_federation import Clock, Server, Site, turn
 
 import fivefold as ff
+from fivefold.core.errors import Conflict
 from fivefold.core.types import Type
 from fivefold.federated.course.course import Course
 from fivefold.federated.course.definition import plan_of
@@ -44,6 +45,7 @@ class Sites:
     def __init__(self, folder: Path, federation: ff.Federation, *, count: int = 4, random: Any = None, digest: str = "d",
                  theirs: Any = None, quorum: int | None = None, paying: bool = True, champion: Any = dict, segment: Any = None, url: str = "") -> None:
         folder.mkdir()
+        self.refusing: set[tuple[str, str]] = set()
         self.federation, self.clock = federation, Clock()
         self.course = Course(federation, Task("binary"), TYPES, count)
         self.parts = [drawn(60, seed=i, shift=0.5 * (i % 2)) for i in range(count)]
@@ -53,7 +55,7 @@ class Sites:
                           pay=self.pay if self.paying else None)
         plan = plan_of(self.course, "f@1", digest, seconds=100, quorum=quorum)
         self.server = Server(folder / "server", url or f"sqlite:///{folder}/catalog.db", self.clock, plan, rule=rule)
-        self.rows, self.sites = [], []
+        self.rows, self.sites, self.spent = [], [], list[str]()
         for i, name in enumerate(NAMES[:count]):
             (x, y), (tx, ty) = self.parts[i], self.tests[i]
             table = pa.table({n: tx[:, k] for k, n in enumerate(TYPES)})
@@ -62,14 +64,21 @@ class Sites:
             site = Site(self.server, folder, name, "f@1")
             site.policy = floors(theirs or federation, digest, Policy(modes=("secure", "plain", "buckets"), min_clients=2, min_survivors=2))
             mine = Course(theirs, Task("binary"), TYPES, count) if theirs else None
-            work = SiteWork(lambda n, c=mine: c or Course(federation, Task("binary"), TYPES, n), lambda course, r=rows: r, "d", random=random or np.random.default_rng(i).bytes)
+            work = SiteWork(lambda n, c=mine: c or Course(federation, Task("binary"), TYPES, n), lambda course, r=rows: r, "d", random=random or np.random.default_rng(i).bytes,
+                            pay=lambda key, what, curve, me=name: self.account(me, key))
             site.part.close()
             site.start(work)
+            site.part._tell = work.tell
             self.rows.append(rows)
             self.sites.append(site)
 
     def pay(self, key: str, what: str, curve: tuple[float, ...]) -> None:
         pay(self.server.catalog.releases, self.federation, f"f@1/{key}", what, curve)
+
+    def account(self, me: str, key: str) -> None:
+        if (me, key) in self.refusing:
+            raise Conflict("the budget is spent.")
+        self.spent.append(f"{me} {key}")
 
     def run(self, turns: int = 200) -> Progress:
         for _ in range(turns):

@@ -100,6 +100,25 @@ def test_who_drops_out_is_missed_in_no_sum(sites: Any) -> None:
     assert made.progress.known.latest["eve"] < 3 == made.progress.known.latest["ada"]
 
 
+def test_a_site_pays_when_its_answer_leaves_it_and_not_before(sites: Any) -> None:
+    made = sites(declared(privacy=[SECURE, ff.DP(3, 1e-5)]))
+    turn(made.sites, 2)
+    # nobody has sent a vector: the round may come to nothing and costs nothing
+    assert made.spent == []
+    made.clock.pass_(200)
+    turn(made.sites[:1])
+    made.clock.pass_(2)
+    made.refusing.add(("dee", "2"))
+    for _ in range(40):
+        turn(made.sites)
+        made.clock.pass_(3)
+    rows = made.server.catalog.rounds.all("f@1")
+    assert [r.status for r in rows][-2:] == ["done", "aborted"]
+    assert rows[-2].survivors == [["ada", "bob", "cyd"]]
+    assert "the budget is spent. Nothing was sent." in made.said()
+    assert len(made.spent) == len(set(made.spent))
+
+
 def test_another_definition_is_refused(sites: Any) -> None:
     made = sites(declared(privacy=SECURE), digest="other")
     for site in made.sites:

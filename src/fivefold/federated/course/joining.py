@@ -65,4 +65,5 @@ def join(
         store=connect(_STORE, f"files:{folder}/models"),
         folder=folder,
         say=say,
+        tell=work.tell,
     )

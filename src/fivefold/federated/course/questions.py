@@ -134,7 +134,13 @@ class Training:
         known, layout = self._progress.known, self._strategy.layout
         survivors = [name for part in parts for name in part.clients]
         total = self._added(parts, len(survivors))
-        state = self._strategy.step(self._state, total, len(survivors))
+        try:
+            state = self._strategy.step(self._state, total, len(survivors))
+        except Invalid:
+            if self.curve is None:
+                raise
+            # the sum is known, and so it is spent: this round has come to nothing, and the next is another release
+            state = State(self._state.round + 1, self._state.sent, self._state.kept)
         weight, loss, clipped = (float(total[layout.places[n].start]) for n in (WEIGHT, LOSS, CLIPPED))
         reach = known.reach
         if self._telling is not None and self._telling.private is None:
@@ -147,8 +153,8 @@ class Training:
             round=state.round,
             ended=state.done,
             reach=reach,
-            loss=loss / weight,
-            clipped=clipped / weight,
+            loss=loss / weight if weight > 0 else None,
+            clipped=clipped / weight if weight > 0 else None,
             latest={**known.latest, **dict.fromkeys(survivors, state.round)},
         )
 

@@ -44,9 +44,10 @@ class SiteWork:
         self._pay, self._random = pay, random
         self._course: Course | None = None
         self._rows: SiteRows | None = None
+        self._due: tuple[int, Question] | None = None
 
     def __call__(self, manifest: Manifest, model: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
-        """The answer to a round's question. Raises Refused for one that is not the declared one, or over budget."""
+        """The answer to a round's question. Raises Refused for one that is not the declared one."""
         _same("definitions", manifest.definitions, self._digest)
         course = self._require_course(manifest)
         question = course.question(read_progress(model))
@@ -58,7 +59,7 @@ class SiteWork:
         _same("wraps", manifest.wraps, True)
         if self._rows is None:
             self._rows = self._rows_of(course)
-        self._spend(manifest, question)
+        self._due = manifest.round, question
         return question.tell(self._rows, self._random)
 
     def _require_course(self, manifest: Manifest) -> Course:
@@ -70,11 +71,15 @@ class SiteWork:
             self._course, self._rows = self._course_of(sites), None
         return self._course
 
-    def _spend(self, manifest: Manifest, question: Question) -> None:
-        if self._pay is None or question.curve is None:
+    def tell(self, round: int) -> None:
+        """Pay for the answer of a round, just before it leaves: one that was never sent costs nothing.
+
+        Raises Refused when it would spend more than was promised.
+        """
+        if self._pay is None or self._due is None or self._due[0] != round or self._due[1].curve is None:
             return
         try:
-            self._pay(str(manifest.round), question.what, question.curve)
+            self._pay(str(round), self._due[1].what, self._due[1].curve)
         except Conflict as e:
             raise Refused(f"{e.message} Nothing was sent.", hint=e.hint or "") from None
 

@@ -25,7 +25,7 @@ from fivefold.federated.rounds.gathering import without_vector
 from fivefold.federated.rounds.manifest import PLAIN, Manifest, Offer, accepted, terms
 from fivefold.federated.rounds.policy import Policy
 from fivefold.federated.secure_sum.client import SumClient
-from fivefold.federated.secure_sum.messages import FromClient
+from fivefold.federated.secure_sum.messages import Delivery, FromClient
 from fivefold.federated.secure_sum.ring import Ring
 from fivefold.federated.wire import arrays, envelope, parcels
 from fivefold.federated.wire.line import Line
@@ -41,9 +41,10 @@ _LONGEST_PAUSE = 10.0
 class Participant:
     """A site's part in the federation `task`.
 
-    `connect` gives a line to the server; chunks of models are kept in `store`. Which rounds were taken part in stands
-    in `folder`, so that none is ever done twice. Secrets of a round are in memory alone: a site that is killed has
-    dropped out of that round, and takes part in the next.
+    `tell` is called with the number of a round just before the site's vector leaves it, masked or not, and may raise
+    Refused to keep it. `connect` gives a line to the server; chunks of models are kept in `store`. Which rounds were
+    taken part in stands in `folder`, so that none is ever done twice. Secrets of a round are in memory alone: a site
+    that is killed has dropped out of that round, and takes part in the next.
     """
 
     def __init__(
@@ -60,8 +61,9 @@ class Participant:
         clock: Callable[[], float] = time.time,
         random: Callable[[int], bytes] = os.urandom,
         say: Callable[[str], None] = lambda text: None,
+        tell: Callable[[int], None] = lambda round: None,
     ) -> None:
-        self.task, self._work, self._policy = task, work, policy
+        self.task, self._work, self._policy, self._tell = task, work, policy, tell
         self._keys, self._site, self._authority = keys, site, site.certificate
         self._connect, self._store, self._clock, self._random = connect, store, clock, random
         self._say, self._line = say, connect()
@@ -138,6 +140,7 @@ class Participant:
             if len(vector) != agreed.length:
                 raise Invalid(f"the work made {len(vector)} values where the manifest says {agreed.length}.")
             packed = ring.pack(ring.words(vector, agreed.most))
+            self._tell(manifest.round)
             self._outbox = (manifest.round, 1, Plain(self._site.client, packed))
             return
         self._sum = SumClient(
@@ -154,6 +157,8 @@ class Participant:
     def _step(self, ask: Ask) -> None:
         if self._sum is None or ask.round != self._round:
             return  # of a round that was begun before this process, or given up
+        if isinstance(ask.message, Delivery):
+            self._tell(ask.round)
         self._outbox = (ask.round, ask.step, self._sum.receive(ask.message))
 
     def _deliver(self) -> None:

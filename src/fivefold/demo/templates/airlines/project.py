@@ -45,7 +45,7 @@ own_departures = ff.FeatureView("own_departures", its_airport, flights, [
 weather = ff.FeatureView("weather", airport, observations, ttl="6h", delay="30m", features=[
     ff.last("temp"), ff.last("visib"), ff.last("wind_speed"), ff.last("wind_dir"), ff.max("precip", over="3h")])
 
-late = ff.Model("late", ff.Target(flights, "arr_delay > 15", known="arrived_at"), split=ff.TimeSplit(test="2013-12-01"),
+late = ff.Model("late", ff.Target(flights, "arr_delay > 15", known="arrived_at"), split=ff.TimeSplit(test="2013-11-01"),
     metrics=["auc", "logloss", "brier", "accuracy"], learner=ff.learner("logistic"), features=[
         own_delays, own_departures, weather,
         ff.Request("dep_delay", int), ff.Request("distance", int), ff.Request("hour", int), ff.Request("seats", int),
