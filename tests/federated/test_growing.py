@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from site_rows import pooled, unlike
 import fivefold as ff
 from fivefold.core.errors import Invalid
 from fivefold.federated.encoding.whole import bits_for, decode_whole, encode_whole
-from fivefold.federated.growing import exact_sum, grow_together, modulus_bits
+from fivefold.federated.growing import Server, Site, exact_sum, grow_together, modulus_bits
 from fivefold.models.learners import fit
 from fivefold.models.learners.trees import fitted
 from fivefold.models.tasks import Task
@@ -48,6 +49,30 @@ def test_sums_modulo_a_power_of_two_are_enough() -> None:
     assert max(seen) <= 62
     with pytest.raises(Invalid, match="nothing is asked"):
         modulus_bits(growth, total)
+
+
+def test_trees_grown_over_a_network_are_the_same() -> None:
+    parts = unlike(5)
+    total = sum(len(y) for _, y in parts)
+    server = Server(SETTINGS, 4, True, total)
+    sites = [Site(SETTINGS, 4, True, total).over(*part) for part in parts]
+    state, asked = server.begin(), 0
+    while not server.done(state):
+        sent = {name: np.array(array) for name, array in server.broadcast(state).items()}
+        vectors = [site(sent) for site in sites]
+        assert all(v.shape == (server.length,) and (v < 1 << server.bits).all() for v in vectors)
+        state = server.step([Sum(np.sum(vectors[:2], axis=0, dtype=np.uint64)), Sum(np.sum(vectors[2:], axis=0, dtype=np.uint64))], state)
+        asked += 1
+    x, _ = pooled(parts)
+    alone = grow_together(SETTINGS, 4, True, [TreeRows(*part) for part in parts])
+    assert server.fitted(state).predict(x).tobytes() == fitted(alone).predict(x).tobytes()
+    assert asked == 3 + 8 * 3
+    with pytest.raises(Invalid, match="is not asked for"):
+        server.step([Sum(vectors[0])], state)
+
+
+class Sum(NamedTuple):
+    vector: np.ndarray
 
 
 def test_a_sum_is_a_sum_of_each_level_only() -> None:

@@ -10,26 +10,22 @@ import numpy as np
 
 from fivefold.core.errors import Invalid, Unsupported
 from fivefold.core.federation import Federation
-from fivefold.core.ranges import size
-from fivefold.core.strategies import Descent
 from fivefold.federated.adding import (
     Adding,
     ModularSum,
-    Planning,
     by_rule,
     encoded,
     in_buckets,
     modular_sum,
     plain_sum,
 )
-from fivefold.federated.contribution import Layout, Terms
+from fivefold.federated.contribution import Terms
 from fivefold.federated.describing import RELEASES, Described, Paying, describe_together
-from fivefold.federated.encoding.plan import Plan, exact_plan, widest_bits
 from fivefold.federated.encoding.rounding import RandomBytes
 from fivefold.federated.encoding.whole import decode_whole, encode_whole
 from fivefold.federated.growing import modulus_bits
 from fivefold.federated.learners import Rows, SelfTrained, trainable
-from fivefold.federated.privacy.noise import private_plan, terms_under
+from fivefold.federated.planning import planning_of
 from fivefold.federated.simulation import History, simulate
 from fivefold.federated.strategies import Running, State, running
 from fivefold.federated.strategies.sparse import Largest
@@ -113,8 +109,9 @@ def train_together(
         adapt=secure is not None and dp is None,
         watch=watch,
     )
-    up = sparse.bytes if sparse else sums.bytes_up
-    return Trained(model.fitted(history.state.parameters), history, described, up)
+    return Trained(
+        model.fitted(history.state.parameters), history, described, sparse.bytes if sparse else sums.bytes_up
+    )
 
 
 def _own_change(strategy: Running, rows: Rows | SelfTrained) -> Callable[[State], np.ndarray]:
@@ -164,48 +161,8 @@ def _sums(
     if secure is None and dp is None:
         add: Adding = plain_sum if rule is None else by_rule(rule, layout, own)
         return _Sums(Terms(total=described.total), add, 8 * layout.size)
-    planning, terms, up = _planning(federation, layout, cohort, described, pay, seed)
+    planning, terms, plan = planning_of(federation, layout, cohort, described, pay, seed)
     add = encoded(planning, modular, random)
     if rule is not None and secure is not None:
         add = in_buckets(rule, layout, secure.min_survivors, add, seed)
-    return _Sums(terms, add, up if secure else 8 * layout.size)
-
-
-def _planning(
-    federation: Federation, layout: Layout, cohort: int, described: Described, pay: Paying | None, seed: int
-) -> tuple[Planning, Terms, int]:
-    dp, secure = federation.dp, federation.secure
-    least = secure.min_survivors if secure else 1
-    if dp is None:
-        assert secure is not None
-        bits, limit = secure.bits, federation.round_bytes
-        if limit is not None:
-            bits = widest_bits(layout, 1.0, size(limit, "round_bytes"), cohort=cohort, min_survivors=least, most=bits)
-
-        def exact(terms: Terms, state: State) -> Plan:
-            turn = _seed(seed, state)
-            return exact_plan(layout, terms.reach, bits=bits, cohort=cohort, min_survivors=least, seed=turn)
-
-        # weights are shares of all rows, so that a mean change is seldom longer than one; where it is, the reach grows
-        terms = Terms(total=described.total, reach=1.0)
-        return exact, terms, exact(terms, State(0, {})).bytes
-    assert isinstance(federation.steps, Descent)
-    terms = terms_under(dp, described.total)
-    before = RELEASES if dp.unit == "row" else 0
-    noise = private_plan(layout, dp, terms, federation.steps.lr, releases=federation.rounds + before, cohort=cohort,
-                         min_survivors=least, central=secure is None, seed=_seed(seed, State(0, {})))  # fmt: skip
-    paid: set[int] = set()
-
-    def private(terms: Terms, state: State) -> Plan:
-        # buckets of a round hold different sites: together they are one release
-        if pay is not None and state.round not in paid:
-            pay(f"round/{state.round}", f"the sum of round {state.round + 1}", noise.curve)
-            paid.add(state.round)
-        return msgspec.structs.replace(noise.plan, seed=_seed(seed, state))
-
-    return private, terms, noise.plan.bytes
-
-
-def _seed(seed: int, state: State) -> bytes:
-    """What turns the vectors of a round: public, and another each round."""
-    return f"{seed}/{state.round}".encode()
+    return _Sums(terms, add, plan.bytes if secure else 8 * layout.size)
