@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from site_rows import drawn, pooled, unlike
 
 import fivefold as ff
 from fivefold.core.errors import Invalid
-from fivefold.federated.describing import describe_together
+from fivefold.federated.describing import Server, Site, describe_together
 from fivefold.federated.privacy.accounting import add, epsilon
 from fivefold.models.learners.logistic import describe
 
@@ -76,3 +77,28 @@ def test_what_cannot_be_described_is_refused() -> None:
         describe_together([np.zeros((0, 2))], (-1, -1), random=os.urandom)
     with pytest.raises(Invalid, match="no bound for a whole site"):
         describe_together([pooled(unlike(2))[0]], (-1,) * 4, dp=ff.DP(1, 1e-5, unit="client"), random=os.urandom)
+
+
+@pytest.mark.parametrize("dp", [None, DP], ids=["exact", "private"])
+def test_columns_are_described_over_a_network_alike(dp: ff.DP | None) -> None:
+    parts = [x for x, _ in unlike(6, each=2000)]
+    more = {"sites": 6, "dp": dp, "min_survivors": 4, "rows": 2**20}
+    server, sites = Server((-1,) * 4, **more), [Site((-1,) * 4, **more).over(x) for x in parts]
+    state, random = server.begin(), np.random.default_rng(0)
+    while not server.done(state):
+        sent = {name: np.array(array) for name, array in server.broadcast(state).items()}
+        vectors = [site(sent, random.bytes) for site in sites]
+        assert all(v.shape == (server.length,) and (v < 1 << server.bits).all() for v in vectors)
+        state = server.step([Sum(np.sum(vectors, axis=0, dtype=np.uint64))], state)
+    made, exact = server.described(state), describe_together(parts, (-1,) * 4, random=os.urandom)
+    if dp is None:
+        assert made == exact
+    else:
+        assert np.allclose(made.columns.scales, exact.columns.scales, rtol=0.2)
+        assert abs(made.total / exact.total - 1) < 0.02
+    with pytest.raises(Invalid, match="is not asked for"):
+        server.step([Sum(vectors[0])], state)
+
+
+class Sum(NamedTuple):
+    vector: np.ndarray

@@ -125,3 +125,22 @@ def test_the_reach_grows_until_no_site_has_to_cut() -> None:
 def test_trees_are_no_steps() -> None:
     with pytest.raises(Invalid, match="grow by sums of their own"):
         Server(federation(learner=ff.learner("trees"), strategy=None), DESCRIBED, "binary", 3)
+
+
+def test_the_epsilon_of_rounds_is_told_and_grows_to_what_was_promised() -> None:
+    server = Server(federation(privacy=[SECURE, ff.DP(5, 1e-5)]), DESCRIBED, "binary", 12)
+    told = [server.epsilon(n) for n in (1, 10, 25)]
+    assert told == sorted(told)
+    assert 4.9 < told[-1] <= 5
+    assert Server(federation(privacy=SECURE), DESCRIBED, "binary", 12).epsilon(3) is None
+
+
+def test_a_noisy_sum_that_cannot_be_used_is_spent_all_the_same() -> None:
+    declared = federation(privacy=[ff.SecureSum(min_survivors=2), ff.DP(5, 1e-5)])
+    server = Server(declared, DESCRIBED, "binary", 12)
+    state = server.begin()
+    # the sum of the offsets alone: all numbers are zero, and so is the weight
+    nothing = Part(np.full(server.length, 2 * server._plan.offset, np.uint64), ("a", "b"))
+    after = server.step([nothing], state)
+    assert after["round"] == 1
+    assert np.array_equal(after["sent/parameters"], state["sent/parameters"])

@@ -88,6 +88,9 @@ class Server(_Questions):
             raise Invalid(f"a sum of the shape {total.shape} is not asked for (accepted: ({self.length},)).")
         return _stored(step(growth, decode_whole(total, self.bits)[: growth.size]))
 
+    def epsilon(self, rounds: int) -> None:
+        """Trees promise none."""
+
     def done(self, state: Mapping[str, np.ndarray]) -> bool:
         """Whether the trees are grown."""
         return self._growth(state).done

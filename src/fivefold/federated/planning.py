@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import msgspec
 
 from fivefold.core.federation import Federation
@@ -11,6 +13,7 @@ from fivefold.federated.adding import Planning
 from fivefold.federated.contribution import Layout, Terms
 from fivefold.federated.describing import RELEASES, Described, Paying
 from fivefold.federated.encoding.plan import Plan, exact_plan, widest_bits
+from fivefold.federated.privacy.accounting import Curve
 from fivefold.federated.privacy.noise import private_plan, terms_under
 from fivefold.federated.strategies import State
 
@@ -18,10 +21,19 @@ TRUSTED_BITS = 32
 """Bits of a coordinate where nothing was declared: the server is trusted, and rounding is not felt."""
 
 
+class Planned(NamedTuple):
+    """How each round's contributions are encoded, the terms and the plan of the first, and what one release spends."""
+
+    planning: Planning
+    terms: Terms
+    plan: Plan
+    curve: Curve | None
+
+
 def planning_of(
     federation: Federation, layout: Layout, cohort: int, described: Described, pay: Paying | None, seed: int
-) -> tuple[Planning, Terms, Plan]:
-    """How each round's contributions are encoded, the terms of the first round, and the plan of it.
+) -> Planned:
+    """The plans of a federation, whose contributions are laid out so, with `cohort` sites in a round.
 
     Server and sites make the same plans of the same arguments. With a promise of privacy, asking for the plan of a
     round pays for it first. Raises Invalid where too few sites, bytes or bits are there.
@@ -39,7 +51,7 @@ def planning_of(
 
         # weights are shares of all rows, so that a mean change is seldom longer than one; where it is, the reach grows
         terms = Terms(total=described.total, reach=1.0)
-        return exact, terms, exact(terms, State(0, {}))
+        return Planned(exact, terms, exact(terms, State(0, {})), None)
     assert isinstance(federation.steps, Descent)
     terms = terms_under(dp, described.total)
     before = RELEASES if dp.unit == "row" else 0
@@ -54,7 +66,7 @@ def planning_of(
             paid.add(state.round)
         return msgspec.structs.replace(noise.plan, seed=_turn(seed, state))
 
-    return private, terms, noise.plan
+    return Planned(private, terms, noise.plan, noise.curve)
 
 
 def _turn(seed: int, state: State) -> bytes:

@@ -17,12 +17,13 @@ from fivefold.core.errors import Invalid, Unsupported
 from fivefold.core.federation import Federation
 from fivefold.federated.adding import modular_sum
 from fivefold.federated.contribution import CLIPPED, Arrays, Terms
-from fivefold.federated.describing import Described, Paying
+from fivefold.federated.describing import RELEASES, Described, Paying
 from fivefold.federated.encoding.codec import decode, encode
 from fivefold.federated.encoding.plan import Plan, next_reach
 from fivefold.federated.encoding.rounding import RandomBytes
 from fivefold.federated.learners import Trainable, trainable
 from fivefold.federated.planning import planning_of
+from fivefold.federated.privacy.accounting import epsilon
 from fivefold.federated.robust.buckets import combine_buckets
 from fivefold.federated.robust.checks import admit
 from fivefold.federated.robust.rules import combine
@@ -67,7 +68,7 @@ class _Rounds:
         self.strategy = running(federation.steps, self.model, sites)
         cohort = federation.cohort or sites
         made = planning_of(federation, self.strategy.layout, cohort, described, pay, seed)
-        self._planning, self.first, self._plan = made
+        self._planning, self.first, self._plan, self._curve = made
 
     @property
     def length(self) -> int:
@@ -119,9 +120,23 @@ class Server(_Rounds):
             # rounding lengthens a change by a little, which is no offence
             loose = msgspec.structs.replace(terms, reach=terms.reach * 1.01)
             total = combine(rule, list(admit(told, layout, loose).kept.values()), layout)
-        after = self.strategy.step(before, total, survivors)
+        try:
+            after = self.strategy.step(before, total, survivors)
+        except Invalid:
+            if self.federation.dp is None:
+                raise
+            # the sum is known, so it is spent: this round has come to nothing, and the next is another release
+            after = State(before.round + 1, before.sent, before.kept)
         clipped = float(layout.unflatten(total)[CLIPPED])
         return _packed(after, terms.reach if self.federation.dp else next_reach(terms.reach, clipped))
+
+    def epsilon(self, rounds: int) -> float | None:
+        """The epsilon of so many rounds, and of the two sums that describe the columns; None where none is promised."""
+        dp = self.federation.dp
+        if dp is None or self._curve is None:
+            return None
+        before = RELEASES if dp.unit == "row" else 0
+        return epsilon(tuple((rounds + before) * v for v in self._curve), dp.delta)
 
     def done(self, state: Arrays) -> bool:
         """Whether the strategy has ended by itself."""

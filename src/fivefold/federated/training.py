@@ -161,7 +161,7 @@ def _sums(
     if secure is None and dp is None:
         add: Adding = plain_sum if rule is None else by_rule(rule, layout, own)
         return _Sums(Terms(total=described.total), add, 8 * layout.size)
-    planning, terms, plan = planning_of(federation, layout, cohort, described, pay, seed)
+    planning, terms, plan, _ = planning_of(federation, layout, cohort, described, pay, seed)
     add = encoded(planning, modular, random)
     if rule is not None and secure is not None:
         add = in_buckets(rule, layout, secure.min_survivors, add, seed)
