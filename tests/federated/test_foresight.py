@@ -56,7 +56,10 @@ def test_trees_tell_their_sums(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("more", "message"), [
-    ("privacy=[ff.SecureSum(min_survivors=8)]", "7 sites can never be min_survivors=8"),
+    ("privacy=[ff.SecureSum(min_survivors=8)]", "cohort=7 can never have min_survivors=8"),
+    ('learner=ff.learner("trees"), privacy=[ff.SecureSum(min_survivors=8)]', "cohort=7 can never have min_survivors=8"),
+    ("robust=ff.Krum(3)", "Krum needs at least 9 sites, and there are 7"),
+    ("robust=ff.Median(), privacy=[ff.SecureSum(min_survivors=4)]", "cohort=7 cannot fill two buckets of min_survivors=4"),
     ('round_bytes="20B"', "takes 64 bytes from a site")])
 def test_what_cannot_be_is_refused(tmp_path: Path, more: str, message: str) -> None:
     with pytest.raises(Invalid, match=message):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import msgspec
+
 from fivefold.core.expressions import parse
 from fivefold.core.feature_names import feature_types
 from fivefold.core.federation import Federation
@@ -32,6 +34,9 @@ def foreseen(workspace: Workspace, federation: Federation, schemas: Mapping[str,
     with workspace.database() as connection:
         rows = parquet(snapshot.files(workspace.places.tables))
         ((sites,),) = connection.sql(f"select count(distinct {ident(federation.split)}) from {rows}").fetchall()
+    cohort = min(federation.cohort or sites, sites)
+    # declared with the sites there are, it is held against the rules of any declaration: survivors, buckets, attackers
+    federation = msgspec.structs.replace(federation, cohort=cohort)
     says = [f"{sites} sites have {snapshot.rows:,} rows in all"]
     task = task_of(parse(model.target.label, schemas[source.name], model.ref).type, grouped=False).name
     types = feature_types(model, schemas)
@@ -46,5 +51,4 @@ def foreseen(workspace: Workspace, federation: Federation, schemas: Mapping[str,
     learned = trainable(federation.trained, columns, task, total=snapshot.rows, classes=2)
     assert federation.steps is not None
     layout = running(federation.steps, learned, sites).layout
-    cohort = min(federation.cohort or sites, sites)
     return *says, *outlook(federation, layout, learned.layout.size, cohort, snapshot.rows).says
