@@ -201,12 +201,10 @@ class Participant:
         return answered.body
 
     def _identify(self, name: str, credential: bytes) -> bytes:
-        found = certificates.trusted(credential, self._authority, certificates.CLIENT, self._clock())
-        if found.name != name:
-            raise Refused(f"{name!r} shows the certificate of {found.name!r}.")
-        if self._policy.peers is not None and self._policy.peers.get(name) != found.key.hex():
+        key = certificates.client_key(self._authority, name, credential, self._clock())
+        if self._policy.peers is not None and self._policy.peers.get(name) != key.hex():
             raise Refused(f"{name!r} is not among the peers of the policy with this key.")
-        return found.key
+        return key
 
     def _renew(self) -> None:
         if not self._keys.renewal_due(self._clock()):
