@@ -9,6 +9,7 @@ import sys
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import quote
 
 import typer
 
@@ -219,7 +220,7 @@ def client(
         keys=keys,
         site=site,
         connect=lambda: GrpcLine(where, site.authority.encode(), keys.tls),
-        store=_folder_store(folder / "models"),
+        store=_folder_store(folder / "models" / quote(federation, safe="")),
         folder=folder,
         say=lambda text: print(f"{site.client}: {text}", flush=True),
     )

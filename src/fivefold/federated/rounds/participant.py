@@ -41,7 +41,8 @@ _LONGEST_PAUSE = 10.0
 class Participant:
     """A site's part in the federation `task`.
 
-    `connect` gives a line to the server; chunks of models are kept in `store`. Which rounds were taken part in stands
+    `connect` gives a line to the server; the chunks of the model are kept in `store`, which is this site's and this
+    federation's alone. Which rounds were taken part in stands
     in `folder`, so that none is ever done twice. Secrets of a round are in memory alone: a site that is killed has
     dropped out of that round, and takes part in the next.
     """
@@ -91,7 +92,7 @@ class Participant:
                 if reply.over:
                     self._say("there are no more rounds.")
                     return
-                over.wait(reply.seconds)
+                over.wait(min(max(reply.seconds, 0.0), _LONGEST_PAUSE))
 
     def turn(self) -> Next:
         """Bring what there is to say, ask what is next, and do it. Raises Unavailable when the line is cut."""
@@ -129,6 +130,8 @@ class Participant:
         self._policy.require(manifest)
         agreed = terms(manifest, offer.manifest, offer.bucket)
         model = parcels.fetch(self._store, manifest.model, self._policy.model_bytes, self._chunk)
+        for old in set(self._store.list()) - set(manifest.model.chunks):
+            self._store.delete(old)
         # before anything is done with it: a round that was begun is never begun again, here or after a crash
         self._note(manifest.round)
         self._say(f"round {manifest.round}: {manifest.clients} clients, {manifest.mode}.")
