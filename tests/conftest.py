@@ -28,6 +28,12 @@ settings.load_profile(os.environ.get("FIVEFOLD_EXAMPLES", "repeatable"))
 
 
 @pytest.fixture(scope="session")
+def every() -> int:
+    """Of the points where a process can be killed, one of so many is tried; all in `make test-long`."""
+    return 1 if os.environ.get("FIVEFOLD_EXAMPLES") == "explore" else 2
+
+
+@pytest.fixture(scope="session")
 def postgres_server() -> Iterator[str]:
     """The URL of a PostgreSQL server, without a database: append one."""
     with warnings.catch_warnings():
