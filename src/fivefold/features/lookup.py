@@ -8,9 +8,8 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from fivefold.core.errors import FivefoldError
-from fivefold.core.feature_names import FeatureList, derived_expression, feature_types, resolve
+from fivefold.core.feature_names import FeatureList, derived_expression, feature_types, request_fields, resolve
 from fivefold.core.features import Derived, FeatureView, Request, Udf, chosen
-from fivefold.core.sources import rows_of
 from fivefold.core.types import Schema, Type
 from fivefold.features.compile import Scales
 from fivefold.features.entity_keys import row_key
@@ -63,7 +62,7 @@ class Lookup:
         types = dict(feature_types(model, schemas))
         self.names = list(types)
         self._place = {n: i for i, n in enumerate(self.names)}
-        self.fields = _fields(model, schemas)
+        self.fields = request_fields(model, schemas)
         # of an entity that no row was ever seen of, a count is zero and everything else null, as in history
         self.types = types
         self._counts = {n for n, (_, a) in chosen(model.features).items() if a.fn in ("count", "distinct")}
@@ -212,23 +211,21 @@ class Lookup:
         return vector
 
 
-def _fields(model: FeatureList, schemas: Mapping[str, Schema]) -> dict[str, Type]:
-    """What a request must hold: the entity keys of all views, then the request values."""
-    out: dict[str, Type] = {}
-    for view, _ in chosen(model.features).values():
-        for key in view.entity.key:
-            out[key] = schemas[rows_of(view.source).name][key]
-    out.update({r.name: r.type for r in model.features if isinstance(r, Request)})
-    return out
-
-
 def _apply(function: Callable[..., Any], places: list[int]) -> Callable[[list[Any]], Any]:
     return lambda values: function(*[values[p] for p in places])
 
 
 def _call(item: Udf, places: list[tuple[int, Type]]) -> Callable[[list[Any]], Any]:
-    def call(values: list[Any]) -> Any:
-        out = call_udf(item, [pa.chunked_array([pa.array([values[p]], _ARROW[kind])]) for p, kind in places])
+    call = udf_of_row(item, [kind for _, kind in places])
+    return lambda values: call([values[p] for p, _ in places])
+
+
+def udf_of_row(item: Udf, kinds: Sequence[Type]) -> Callable[[Sequence[Any]], Any]:
+    """A Udf as a function of one row's inputs, of these types; it raises Invalid when the Udf fails."""
+
+    def call(values: Sequence[Any]) -> Any:
+        columns = [pa.chunked_array([pa.array([v], _ARROW[kind])]) for v, kind in zip(values, kinds, strict=True)]
+        out = call_udf(item, columns)
         return (out.cast(pa.int64()) if pa.types.is_timestamp(out.type) else out)[0].as_py()
 
     return call
