@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -47,5 +47,11 @@ def kept_graph(workspace: Workspace, named: str) -> list[str | Step]:
             f"the steps {named[:16]} that answered are not kept on this machine.", hint="Ask where they were served."
         ) from None
     udfs = {n.name: n.function for n in workspace.project.nouns.values() if isinstance(n, Udf)}
-    steps: list[Any] = [s["model"] if "model" in s else revive({s["name"]: s}, udfs)[s["name"]] for s in told]
-    return steps
+    return [s["model"] if "model" in s else _step(s, udfs) for s in told]
+
+
+def _step(told: dict[str, Any], udfs: Mapping[str, Callable[..., Any]]) -> Step:
+    ref = f"{told['kind']}:{told['name']}"
+    step = revive({ref: told}, udfs)[ref]
+    assert isinstance(step, Step)
+    return step

@@ -50,6 +50,7 @@ SCHEMA = pa.schema(
 )
 """Times are microseconds UTC; `row`, `seen`, `steps` and `value` of a feature are JSON. AT is a word of SQL."""
 
+_NULL = b"null"
 _NUMBER = r"^-?[0-9]"
 _TEXTS = ("id", "endpoint", "model", "key")
 
@@ -106,7 +107,7 @@ class _Line(msgspec.Struct, frozen=True, gc=False):
     seen: msgspec.Raw
     prediction: float | bool | str | dict[str, float | None] | None
     latency_us: int
-    steps: msgspec.Raw | None = None
+    steps: msgspec.Raw = msgspec.Raw(_NULL)
 
 
 class FileName(NamedTuple):
@@ -228,7 +229,7 @@ def _batch(lines: list[_Line]) -> pa.RecordBatch:
         names += line.features
         for value, time, status in line.features.values():
             raw = bytes(value)
-            values.append(None if raw == b"null" else raw)
+            values.append(None if raw == _NULL else raw)
             times.append(time)
             statuses.append(status)
         offsets.append(len(names))
@@ -251,7 +252,7 @@ def _batch(lines: list[_Line]) -> pa.RecordBatch:
     said = [line.prediction for line in lines]
     # another answer than a number is the value of the last step, which is among the features
     columns["prediction"] = pa.array([float(s) if type(s) in (int, float) else None for s in said], pa.float64())  # type: ignore[arg-type]
-    columns["steps"] = pa.array([None if line.steps is None else bytes(line.steps) for line in lines], pa.string())
+    columns["steps"] = pa.array([None if (raw := bytes(line.steps)) == _NULL else raw for line in lines], pa.string())
     columns["probabilities"] = pa.array(
         [list(s.items()) if isinstance(s, dict) else None for s in said], SCHEMA.field("probabilities").type
     )
