@@ -86,7 +86,7 @@ def test_config_index_and_statistics(http: Any, rpc: Any) -> None:
     before = http.get_inference_statistics("returned")["model_stats"][0]["inference_count"]
     http.infer("returned", inputs(triton_http, ROWS[:3]))
     assert http.get_inference_statistics("returned")["model_stats"][0]["inference_count"] == before + 3
-    assert {m.name for m in rpc.get_inference_statistics().model_stats} == {"returned", "what"}
+    assert {m.name for m in rpc.get_inference_statistics().model_stats} == {"returned", "what", "offer"}
 
 
 @pytest.mark.parametrize("binary", [True, False])
