@@ -86,6 +86,9 @@ class Endpoint(Noun, frozen=True, eq=False):
     would be answered after a second. With `cache="5s"` a prediction is given again for so long, where everything that
     it was made from is the same. `rollout` says how a new version is tried: `ff.Canary("10%")`, `ff.Shadow()`.
 
+    With `feature_cache="500ms"` what was read of an entity from the online store is used again for so long: for stores
+    that are far away. Features may then be that much behind.
+
     With `steps` the answer is what the last of several steps makes: models (each its champion), `ff.Derived` and
     `ff.Udf`, each under its own name, in an order in which each stands after what it takes by name. What no step makes
     comes with the request. `model` is one of them: its version names the answers.
@@ -99,7 +102,7 @@ class Endpoint(Noun, frozen=True, eq=False):
     """
 
     kind: ClassVar[str] = "endpoint"
-    later: ClassVar[tuple[str, ...]] = ("slo", "cache", "rollout", "on", "into", "steps")
+    later: ClassVar[tuple[str, ...]] = ("slo", "cache", "rollout", "on", "into", "steps", "feature_cache")
     model: Model
     slo: str | None = None
     cache: str | None = None
@@ -107,6 +110,7 @@ class Endpoint(Noun, frozen=True, eq=False):
     on: Stream | None = None
     into: Stream | None = None
     steps: Sequence[Step] = ()
+    feature_cache: str | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -114,7 +118,7 @@ class Endpoint(Noun, frozen=True, eq=False):
             raise Invalid(f"{self.ref}: steps={self.steps!r} is no list.", hint="Write steps=[model, ff.Derived(...)].")
         define(self, steps=tuple(self.steps))
         _check_steps(self)
-        for name in ("slo", "cache"):
+        for name in ("slo", "cache", "feature_cache"):
             text = getattr(self, name)
             if text is not None:
                 # one spelling of a time, so that "1000ms" and "1s" are the same declaration

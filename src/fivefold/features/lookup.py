@@ -16,6 +16,7 @@ from fivefold.features.entity_keys import row_key
 from fivefold.features.fields import accepted
 from fivefold.features.frame import call_udf
 from fivefold.features.materialise import key_types, state_view, view_plan
+from fivefold.features.recent import FeatureCache, RecentFeatures
 from fivefold.features.state.mark import read_mark
 from fivefold.features.state.newest import ABSENT, EXPIRED, NULL, PRESENT
 from fivefold.features.state.value import Values
@@ -49,7 +50,8 @@ class Vector(NamedTuple):
 class Lookup:
     """The plan of look-ups of one list of features, a model's for instance, made once.
 
-    `online_name` gives the name of a view in the store. A row is a mapping of entity keys and request values.
+    `online_name` gives the name of a view in the store; `recent` keeps what was read for a while. A row is a mapping of
+    entity keys and request values.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class Lookup:
         schemas: Mapping[str, Schema],
         scales: Scales,
         online_name: Callable[[FeatureView], str],
+        recent: FeatureCache | None = None,
     ) -> None:
         types = dict(feature_types(model, schemas))
         self.names = list(types)
@@ -68,6 +71,7 @@ class Lookup:
         self._counts = {n for n, (_, a) in chosen(model.features).items() if a.fn in ("count", "distinct")}
         order: list[str] = []
         self._stored = StoredFeatures(self._plan_views(model, schemas, scales, online_name, order))
+        self._recent = None if recent is None or not self._stored.views else RecentFeatures(self._stored, recent)
         self._requests = [(self._place[r.name], r.name) for r in model.features if isinstance(r, Request)]
         self._later = self._plan_derived(model, types)
         # parts of views stand one after the other, then what is made of them, until they are put in the model's order
@@ -152,9 +156,14 @@ class Lookup:
 
         Of a row whose Udf fails, the reason. Raises Invalid for a moment before what the store holds answers for.
         """
-        parts, seen = self._stored.read(store, rows, at)
+        each: Sequence[dict[str, Seen]] = ()
+        if self._recent is None:
+            parts, seen = self._stored.read(store, rows, at)
+        else:
+            parts, each = self._recent.read(store, rows, at)
+            seen = each[0]
         made, rest, arrange = tuple.__new__, self._rest, self._arrange
-        if len(parts) == 2 and not rest and arrange is None:
+        if len(parts) == 2 and not rest and arrange is None and not each:
             # nothing but two views, whose features stand as they are read
             return [
                 made(Vector, ([*one[0], *two[0]], [*one[1], *two[1]], [*one[2], *two[2]], seen))
@@ -179,7 +188,7 @@ class Lookup:
                 values = [values[p] for p in arrange]
                 times = [times[p] for p in arrange]
                 statuses = [statuses[p] for p in arrange]
-            vector = made(Vector, (values, times, statuses, seen))
+            vector = made(Vector, (values, times, statuses, each[i] if each else seen))
             out.append(self._finish(vector, row) if rest else vector)
         return out
 

@@ -11,6 +11,7 @@ from fivefold.core.errors import FivefoldError, Invalid
 from fivefold.core.sources import rows_of
 from fivefold.core.types import Schema
 from fivefold.features.lookup import Lookup, Seen, Vector
+from fivefold.features.recent import FeatureCache
 from fivefold.features.state.mark import mark_of
 from fivefold.models.predictor import Miscounted
 from fivefold.ports.online import OnlineStore
@@ -27,11 +28,18 @@ from fivefold.workspace.served import Served
 class Answering:
     """A version that answers; whatever is wrong with a row fails that row alone."""
 
-    def __init__(self, endpoint: str, served: Served, cache: PredictionCache | None = None, tenant: str = "") -> None:
+    def __init__(
+        self,
+        endpoint: str,
+        served: Served,
+        cache: PredictionCache | None = None,
+        tenant: str = "",
+        recent: FeatureCache | None = None,
+    ) -> None:
         self.served = served
         self.cache = cache
         self._made_of: tuple[Mapping[str, Seen], bytes] | None = None
-        self.lookup = Lookup(served.model, served.schemas, served.scales, served.online_name)
+        self.lookup = Lookup(served.model, served.schemas, served.scales, served.online_name, recent)
         self._rules = _request_rules(served, self.lookup)
         version, about = served.version, served.loaded.about
         self.versions: Mapping[str, int] = {version.model: version.number}

@@ -12,6 +12,7 @@ from typing import Any
 from fivefold.core.errors import FivefoldError, Invalid, NotFound, Unavailable
 from fivefold.core.time import SECOND, duration, moment
 from fivefold.core.uses import Endpoint
+from fivefold.features.recent import FeatureCache
 from fivefold.ports.online import OnlineStore
 from fivefold.realtime.batching.cache import PredictionCache
 from fivefold.realtime.endpoints.answers import Answered, Answers
@@ -56,9 +57,11 @@ class Live:
         self.slo = None if endpoint.slo is None else duration(endpoint.slo) * 1000
         """The time promised for an answer, in nanoseconds; None for none."""
         self.cache = None if endpoint.cache is None else PredictionCache(duration(endpoint.cache) / SECOND)
+        every = endpoint.feature_cache
+        self.feature_cache = None if every is None else FeatureCache(duration(every) / SECOND)
         self.tenant = f"{workspace.project.name}/{workspace.env.name}"
         self._workspace = workspace
-        self._loader = Loader(workspace, endpoint, self.cache, self.tenant)
+        self._loader = Loader(workspace, endpoint, self.cache, self.tenant, self.feature_cache)
         self._store = store
         self._log = log
         self._using: Answers | None = None

@@ -7,6 +7,7 @@ from contextlib import suppress
 
 from fivefold.core.errors import FivefoldError
 from fivefold.core.uses import Endpoint
+from fivefold.features.recent import FeatureCache
 from fivefold.ports.online import OnlineStore
 from fivefold.realtime.batching.cache import PredictionCache
 from fivefold.realtime.endpoints.answering import Answering
@@ -24,8 +25,16 @@ WARM = 20
 class Loader:
     """Loads versions for an endpoint."""
 
-    def __init__(self, workspace: Workspace, endpoint: Endpoint, cache: PredictionCache | None, tenant: str) -> None:
+    def __init__(
+        self,
+        workspace: Workspace,
+        endpoint: Endpoint,
+        cache: PredictionCache | None,
+        tenant: str,
+        recent: FeatureCache | None,
+    ) -> None:
         self._workspace, self._endpoint, self._cache, self._tenant = workspace, endpoint, cache, tenant
+        self._recent = recent
         self.models = [m.name for m in endpoint.models]
 
     def load(self, versions: Mapping[str, int], beside: Answers | None = None) -> Answers:
@@ -43,6 +52,7 @@ class Loader:
                 served(self._workspace, self._workspace.catalog.versions.get(model, number)),
                 self._cache,
                 self._tenant,
+                self._recent,
             )
             for model, number in versions.items()
         }

@@ -64,6 +64,15 @@ def derived_cost(using: Answers, row: Mapping[str, Any]) -> float | None:
     return quantiles(took)[0]
 
 
+def recent_told(live: Live) -> str:
+    """Whether features are read anew for each request."""
+    recent = live.feature_cache
+    if recent is None:
+        return "feature cache: none; every request reads the online store."
+    counts = recent.counts()
+    return f"feature cache: {counts['hits']} of {counts['hits'] + counts['misses']} rows above were read before."
+
+
 def limits(fit: Fit, slo: int | None) -> list[str]:
     """What calls take, who makes them, and how many rows are let in: as the batcher will find it under load."""
     each, once, beyond = fit.each / 1e3, fit.once / 1e3, fit.beyond / 1e3
