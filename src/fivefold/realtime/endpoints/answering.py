@@ -150,9 +150,7 @@ class Answering:
         if cache is None:
             return self._predict(vectors)
         keys = [self._key(row, vector) for _, row, _, vector in good]
-        found, places = cache.find(keys)
-        made = self._predict([vectors[i] for i in places]) if places else []
-        return cache.fill(keys, found, places, made)
+        return cache.through(keys, lambda places: self._predict([vectors[i] for i in places]))
 
     def _key(self, row: Mapping[str, Any], vector: Vector) -> bytes:
         known = self._made_of

@@ -225,7 +225,8 @@ class Live:
     def answer_together(self, batches: Sequence[Batch]) -> list[Outcome]:
         """Answer batches that ask for the same version and moment with one call of the model: each as it is alone.
 
-        Deadlines are the caller's business. May run in any thread. Raises what `answer` raises, for all of them.
+        Deadlines are the caller's business. May run in any thread. Raises what `answer` raises, for all of them, and
+        InFlight on an event loop while a thread makes one of them.
         """
         using, trying = self.using, self._trying
         if trying is None or not trying.knows(batches[0].version):

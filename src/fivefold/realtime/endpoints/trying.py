@@ -17,7 +17,7 @@ from fivefold.core.errors import FivefoldError
 from fivefold.core.uses import Canary, Shadow
 from fivefold.models.rollout import Decision
 from fivefold.ports.online import OnlineStore
-from fivefold.realtime.batching.cache import PredictionCache
+from fivefold.realtime.batching.cache import InFlight, PredictionCache
 from fivefold.realtime.endpoints.answers import Answered, Answers
 from fivefold.realtime.endpoints.loading import Loader
 from fivefold.realtime.endpoints.trial import CANARY, SHADOW, Comparison, Trial, conclude
@@ -185,6 +185,8 @@ class Trying:
         """What the version on trial answers; None for a request that it fails on: that is the champion's then."""
         try:
             answered = other.answer(self._store, batches, at)
+        except InFlight:
+            raise  # nothing was made: they ask again
         except Exception:  # whatever it raises, those who asked get an answer
             return [None] * len(batches)
         out: list[Outcome | None] = []
