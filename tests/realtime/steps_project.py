@@ -8,9 +8,9 @@ from shop_project import PROJECT, Shop
 
 from fivefold.core.learning import Model
 from fivefold.demo.start import start
+from fivefold.lifecycle.release import promote
 from fivefold.mlops import plan as plans
 from fivefold.mlops.apply import apply
-from fivefold.mlops.release import promote
 from fivefold.mlops.train import train
 
 STEPS = '''
@@ -45,7 +45,7 @@ class Stepped(Shop):
 
     def train(self, *names: str, trial: str = "") -> None:
         """Apply the project file, and make new versions of models champion, or put them on trial."""
-        from fivefold.mlops.release import put_on_trial
+        from fivefold.lifecycle.release import put_on_trial
 
         with self.open() as w:
             checked = plans.check(w)

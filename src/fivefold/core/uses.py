@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import ClassVar
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import msgspec
 
@@ -89,6 +89,9 @@ class Endpoint(Noun, frozen=True, eq=False):
     With `feature_cache="500ms"` what was read of an entity from the online store is used again for so long: for stores
     that are far away. Features may then be that much behind.
 
+    With `fallback={"spending.last_amount": 0.0}` requests are answered while the online store does not answer: with
+    the values given here, and null for looked-up features that are not named. Such answers carry a warning.
+
     With `steps` the answer is what the last of several steps makes: models (each its champion), `ff.Derived` and
     `ff.Udf`, each under its own name, in an order in which each stands after what it takes by name. What no step makes
     comes with the request. `model` is one of them: its version names the answers.
@@ -102,7 +105,7 @@ class Endpoint(Noun, frozen=True, eq=False):
     """
 
     kind: ClassVar[str] = "endpoint"
-    later: ClassVar[tuple[str, ...]] = ("slo", "cache", "rollout", "on", "into", "steps", "feature_cache")
+    later: ClassVar[tuple[str, ...]] = ("slo", "cache", "rollout", "on", "into", "steps", "feature_cache", "fallback")
     model: Model
     slo: str | None = None
     cache: str | None = None
@@ -111,6 +114,7 @@ class Endpoint(Noun, frozen=True, eq=False):
     into: Stream | None = None
     steps: Sequence[Step] = ()
     feature_cache: str | None = None
+    fallback: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -123,6 +127,11 @@ class Endpoint(Noun, frozen=True, eq=False):
             if text is not None:
                 # one spelling of a time, so that "1000ms" and "1s" are the same declaration
                 define(self, **{name: spell(duration(text, f"Endpoint {self.name!r}, {name}"))})
+        if self.fallback is not None and not isinstance(self.fallback, Mapping):
+            raise Invalid(
+                f"{self.ref}: fallback={self.fallback!r} is no mapping.",
+                hint='Write fallback={"VIEW.FEATURE": value}, or fallback={} for nulls.',
+            )
         if self.rollout is not None and not isinstance(self.rollout, Canary | Shadow):
             raise Invalid(f"{self.ref}: rollout={self.rollout!r} (accepted: ff.Canary(...), ff.Shadow(...)).")
         if (self.on is None) != (self.into is None):

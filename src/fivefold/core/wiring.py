@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from fivefold.core import feature_names
 from fivefold.core.errors import FivefoldError, Invalid, NotFound, Several
 from fivefold.core.expressions import parse
+from fivefold.core.fallback import fallback_errors
 from fivefold.core.features import FeatureView, Request, chosen
 from fivefold.core.learning import GroupSplit, Model, Target
 from fivefold.core.lineage import Column, column_lineage
@@ -234,9 +235,14 @@ def batch_jobs(project: Project, schemas: Schemas) -> Iterator[FivefoldError]:
 
 
 def endpoints(project: Project, schemas: Schemas) -> Iterator[FivefoldError]:
-    """Each step of an endpoint stands after what it takes, and takes what there is, of its type."""
+    """Each step of an endpoint stands after what it takes, and takes what there is, of its type; so do fallbacks."""
     for endpoint in project.of(Endpoint.kind):
         assert isinstance(endpoint, Endpoint)
+        if endpoint.fallback is not None:
+            try:
+                yield from fallback_errors(endpoint, schemas)
+            except (FivefoldError, KeyError):
+                continue  # the model is wired wrongly, which another rule tells
         if not endpoint.steps:
             continue
         try:

@@ -31,7 +31,10 @@ _ARROW = {
     Type.TIMESTAMP: pa.int64(),
 }
 
-__all__ = ["ABSENT", "EXPIRED", "NULL", "PRESENT", "Lookup", "Seen", "Vector"]
+FALLBACK = "fallback"
+"""The store did not answer: a declared value stands here."""
+
+__all__ = ["ABSENT", "EXPIRED", "FALLBACK", "NULL", "PRESENT", "Lookup", "Seen", "Vector"]
 
 
 class Vector(NamedTuple):
@@ -203,6 +206,13 @@ class Lookup:
         if isinstance(made, FivefoldError):
             raise made
         return made.values
+
+    def standing_in(self, stored: Mapping[str, Any], row: Mapping[str, Any]) -> Vector | FivefoldError:
+        """The features of an accepted row with these values for all stored ones; of a row whose Udf fails, why."""
+        count = len(self.names)
+        values = [stored.get(n) for n in self.names]
+        statuses = [FALLBACK if n in stored else ABSENT for n in self.names]
+        return self._finish(Vector(values, [None] * count, statuses, {}), row)
 
     def _finish(self, vector: Vector, row: Mapping[str, Any]) -> Vector | FivefoldError:
         values, _, statuses, _ = vector

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from fivefold.core.errors import FivefoldError, Invalid
+from fivefold.core.fallback import standing
 from fivefold.core.sources import rows_of
 from fivefold.core.types import Schema
-from fivefold.features.lookup import Lookup, Seen, Vector
+from fivefold.features.lookup import FALLBACK, Lookup, Seen, Vector
 from fivefold.features.recent import FeatureCache
 from fivefold.features.state.mark import mark_of
 from fivefold.models.predictor import Miscounted
@@ -18,6 +19,7 @@ from fivefold.ports.online import OnlineStore
 from fivefold.realtime.batching.cache import PredictionCache, key_of, maker, seen_bytes
 from fivefold.realtime.batching.isolate import OutOfCalls, Systematic, isolate
 from fivefold.realtime.endpoints.answers import Answered
+from fivefold.realtime.endpoints.fallback import Fallback
 from fivefold.realtime.endpoints.rules import Rules
 from fivefold.realtime.protocols.batch import Batch, Signature
 from fivefold.realtime.telemetry.stages import note
@@ -35,11 +37,16 @@ class Answering:
         cache: PredictionCache | None = None,
         tenant: str = "",
         recent: FeatureCache | None = None,
+        fallback: Mapping[str, Any] | None = None,
     ) -> None:
         self.served = served
         self.cache = cache
         self._made_of: tuple[Mapping[str, Seen], bytes] | None = None
         self.lookup = Lookup(served.model, served.schemas, served.scales, served.online_name, recent)
+        self._looked_up = self.lookup.vectors
+        if fallback is not None:
+            values = standing(fallback, served.model, served.schemas)
+            self._looked_up = Fallback(self.lookup, values).vectors
         self._rules = _request_rules(served, self.lookup)
         version, about = served.version, served.loaded.about
         self.versions: Mapping[str, int] = {version.model: version.number}
@@ -96,7 +103,7 @@ class Answering:
         for batch in batches:
             self._take(batch, first, out, taken)
             first += batch.size
-        found = self.lookup.vectors(store, [row for _, row, _ in taken], at) if taken else []
+        found = self._looked_up(store, [row for _, row, _ in taken], at) if taken else []
         if traced:
             note("looked_up", traced)
         good: list[tuple[int, dict[str, Any], list[str], Vector]] = []
@@ -137,6 +144,8 @@ class Answering:
                 out[first + i] = e
 
     def _missing(self, vector: Vector) -> list[str]:
+        if FALLBACK in vector.statuses:
+            return ["the online store does not answer: declared values stand for what would be looked up"]
         return [
             f"no values of the feature view {name!r} have been materialised"
             for name in self.lookup.views

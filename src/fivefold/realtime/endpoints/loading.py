@@ -53,6 +53,7 @@ class Loader:
                 self._cache,
                 self._tenant,
                 self._recent,
+                endpoint.fallback,
             )
             for model, number in versions.items()
         }

@@ -19,7 +19,7 @@ from fivefold.core.features import FeatureView, chosen
 from fivefold.core.sources import Stream
 from fivefold.data.parts import arrow_schema
 from fivefold.features.asof import as_of
-from fivefold.features.lookup import Seen
+from fivefold.features.lookup import FALLBACK, Seen
 from fivefold.features.materialise import key_types, view_plan
 from fivefold.realtime.endpoints.answering import Answering
 from fivefold.realtime.endpoints.steps import Steps
@@ -167,7 +167,13 @@ def _again(
     times: dict[str, int | None] = {}
     for view in used.views:
         seen = prediction.seen.get(view.name)
-        if seen is None or not any(name in prediction.features for name in chosen([view])):
+        names = [name for name in chosen([view]) if name in prediction.features]
+        if names and prediction.features[names[0]][2] == FALLBACK:
+            # nothing of history stands behind them: they are taken as they were
+            values |= {name: prediction.features[name][0] for name in names}
+            times |= dict.fromkeys(names)
+            continue
+        if seen is None or not names:
             continue
         found = unknown(view, seen, used) or _found(workspace, connection, view, seen, used, prediction)
         if isinstance(found, str):

@@ -11,7 +11,7 @@ import msgspec
 
 from fivefold.core.features import FeatureView, chosen
 from fivefold.core.time import moment
-from fivefold.features.lookup import Seen
+from fivefold.features.lookup import FALLBACK, Seen
 from fivefold.realtime.replay.parts import parts_of
 from fivefold.realtime.replay.recompute import again, archive_applied, meaning_of, same, unknown
 from fivefold.workspace import Workspace
@@ -100,7 +100,11 @@ def _asked(
             names = tuple(n for n in chosen([view]) if n in one.features)
             if not names:
                 continue
-            if reason := unknown(view, seen, used):
+            if one.features[names[0]][2] == FALLBACK:
+                reason = f"declared values stood for {view.name}, since the online store did not answer"
+            else:
+                reason = unknown(view, seen, used)
+            if reason:
                 left_out[reason] = left_out.get(reason, 0) + 1
             elif seen is not None:
                 yield seen, _Asked(one, view, names, used)
