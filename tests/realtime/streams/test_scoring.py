@@ -304,3 +304,17 @@ def test_events_that_the_broker_removed_unread_are_counted_and_said(
         assert standing.lost + standing.read == 600
         assert f"the broker removed {standing.lost} events before they were answered" in caplog.text
         assert len(answers(workspace)) == standing.answered == standing.read
+
+
+def test_a_label_that_steps_make_answers_an_event(shop: Path) -> None:
+    project = shop / "project.py"
+    steps = 'steps=[model, ff.Derived("size", "case when m > 0.2 then \'big\' else \'small\' end")]'
+    project.write_text(project.read_text().replace('"prediction": float,', '"label": str,').replace(
+        "on=asked, into=scored", f"on=asked, into=scored, {steps}"))
+    with sp.opened(shop) as workspace:
+        send(workspace, asks(12))
+        with Streaming(workspace) as streaming:
+            assert streaming.drain() == 12
+        found = answers(workspace)
+    assert len(found) == 12
+    assert {a["label"] for a in found} <= {"big", "small"}

@@ -194,9 +194,10 @@ class Scorer:
             raise outcome.errors[i]
         signature, found = outcome.signature, outcome.predictions[i]
         classes = signature.classes
+        text = classes is None and isinstance(found, str)
         answer = {
-            "prediction": found if classes is None else max(found),
-            "label": None if classes is None else classes[found.index(max(found))],
+            "prediction": None if text else float(found) if classes is None else max(found),
+            "label": found if text else None if classes is None else classes[found.index(max(found))],
             "probabilities": None if classes is None else msgspec.json.encode(signature.said(found)).decode(),
             "prediction_id": outcome.ids[i],
             "predicted_at": outcome.as_of,
