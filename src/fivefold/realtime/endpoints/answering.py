@@ -40,6 +40,8 @@ class Answering:
         self.cache = cache
         self._made_of: tuple[Mapping[str, Seen], bytes] | None = None
         self.lookup = Lookup(served.model, served.schemas, served.scales, served.online_name, recent)
+        self.fields: Schema = self.lookup.fields
+        self.names: Sequence[str] = self.lookup.names
         self._rules = _request_rules(served, self.lookup)
         version, about = served.version, served.loaded.about
         self.versions: Mapping[str, int] = {version.model: version.number}
@@ -57,16 +59,6 @@ class Answering:
             f"fivefold_{about.format}",
             classes,
         )
-
-    @property
-    def fields(self) -> Schema:
-        """What a row holds."""
-        return self.lookup.fields
-
-    @property
-    def names(self) -> Sequence[str]:
-        """The features of the version, in order."""
-        return self.lookup.names
 
     @property
     def example(self) -> Mapping[str, Any]:
