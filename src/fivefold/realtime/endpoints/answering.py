@@ -47,6 +47,8 @@ class Answering:
         if fallback is not None:
             values = standing(fallback, served.model, served.schemas)
             self._looked_up = Fallback(self.lookup, values).vectors
+        self.fields: Schema = self.lookup.fields
+        self.names: Sequence[str] = self.lookup.names
         self._rules = _request_rules(served, self.lookup)
         version, about = served.version, served.loaded.about
         self.versions: Mapping[str, int] = {version.model: version.number}
@@ -64,16 +66,6 @@ class Answering:
             f"fivefold_{about.format}",
             classes,
         )
-
-    @property
-    def fields(self) -> Schema:
-        """What a row holds."""
-        return self.lookup.fields
-
-    @property
-    def names(self) -> Sequence[str]:
-        """The features of the version, in order."""
-        return self.lookup.names
 
     @property
     def example(self) -> Mapping[str, Any]:
