@@ -22,8 +22,8 @@ from hypothesis import HealthCheck, settings
 # `make test` draws the same examples each time; `make test-long` explores new ones
 # how fast examples are drawn says how busy the machine is, and nothing of the code
 slow = [HealthCheck.too_slow]
-settings.register_profile("repeatable", derandomize=True, suppress_health_check=slow)
-settings.register_profile("explore", print_blob=True, suppress_health_check=slow)
+settings.register_profile("repeatable", derandomize=True, deadline=None, suppress_health_check=slow)
+settings.register_profile("explore", print_blob=True, deadline=None, suppress_health_check=slow)
 settings.load_profile(os.environ.get("FIVEFOLD_EXAMPLES", "repeatable"))
 
 
