@@ -37,8 +37,8 @@ from fivefold.mlops import plan as plans
 from fivefold.mlops.apply import apply
 from fivefold.mlops.materialise import materialise_views
 from fivefold.ports.online import OnlineStore
-from fivefold.realtime.features import FeatureService
-from fivefold.realtime.sending import Sender
+from fivefold.realtime.lookup.service import FeatureService
+from fivefold.realtime.streams.sending import Sender
 from fivefold.workspace import open_workspace
 
 PROJECT = '''
@@ -52,7 +52,7 @@ seen = ff.FeatureView("seen", ff.Entity("place", key="place"), sales, [ff.last("
 WORKER = """
 import sys, threading
 from pathlib import Path
-from fivefold.realtime.streaming import Streaming
+from fivefold.realtime.streams.streaming import Streaming
 from fivefold.workspace import open_workspace
 with open_workspace(Path(sys.argv[1])) as workspace, Streaming(workspace) as streaming:
     print("ready", flush=True)

@@ -50,8 +50,8 @@ from fivefold.mlops import plan as plans  # noqa: E402
 from fivefold.mlops.apply import apply  # noqa: E402
 from fivefold.mlops.materialise import materialise_views  # noqa: E402
 from fivefold.ports.online import OnlineStore  # noqa: E402
-from fivefold.realtime.features import FeatureService  # noqa: E402
-from fivefold.realtime.features_grpc import column  # noqa: E402
+from fivefold.realtime.grpc.features import column  # noqa: E402
+from fivefold.realtime.lookup.service import FeatureService  # noqa: E402
 from fivefold.realtime.protos import features_pb2 as pb  # noqa: E402
 from fivefold.realtime.protos.features_pb2_grpc import FeaturesStub  # noqa: E402
 from fivefold.workspace import open_workspace  # noqa: E402

@@ -33,7 +33,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 
 from fivefold.backends import connect
 from fivefold.ports.streams import Broker
-from fivefold.realtime.streaming import Streaming
+from fivefold.realtime.streams.streaming import Streaming
 from fivefold.workspace import open_workspace
 
 HERE = Path(__file__).parent

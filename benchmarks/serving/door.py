@@ -22,11 +22,11 @@ from fivefold.access.secret import new_token
 from fivefold.core.identity import Role
 from fivefold.core.uses import Endpoint
 from fivefold.realtime.door import OPEN, Door
-from fivefold.realtime.endpoint import Live
-from fivefold.realtime.http import App
-from fivefold.realtime.http1 import Request, Response
-from fivefold.realtime.prediction_log import PredictionLog
-from fivefold.realtime.routes import Permission
+from fivefold.realtime.endpoints.endpoint import Live
+from fivefold.realtime.http.front import App
+from fivefold.realtime.http.http1 import Request, Response
+from fivefold.realtime.http.routes import Permission
+from fivefold.realtime.prediction_log.log import PredictionLog
 from fivefold.workspace import open_workspace
 
 ROUNDS, EACH = 30, 400

@@ -3,13 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import time
 from collections import Counter, deque
 from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import NamedTuple
 
 TICK = 0.0005
+FIRST = -20
+
+
+def undisturbed(process: int | None = None) -> int:
+    """Go before other processes of the machine, servers started from here as well; gives the niceness there is then.
+
+    A generator that waits for its core measures that, not the server. Only root may go first. `process` is that of a
+    server in a session of its own: Linux weighs sessions first, and processes only within one (sched(7), autogroup).
+    """
+    at = process or os.getpid()
+    with suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, at, FIRST)
+        Path(f"/proc/{at}/autogroup").write_text(str(FIRST))
+    return os.getpriority(os.PRIO_PROCESS, at)
 
 
 class Measured(NamedTuple):
@@ -55,8 +72,13 @@ class _Client(asyncio.Protocol):
         if head < 0:
             self._held = held
             return
-        at = held[:head].lower().find(b"content-length: ") + 16
-        if len(held) < head + 4 + int(held[at : held.index(b"\r", at)]):
+        at = held[:head].lower().find(b"content-length: ")
+        whole = (
+            held.endswith(b"\r\n0\r\n\r\n")
+            if at < 0
+            else len(held) >= head + 4 + int(held[at + 16 : held.index(b"\r", at)])
+        )
+        if not whole:
             self._held = held
             return
         self._held = b""

@@ -24,15 +24,15 @@ import msgspec
 from fivefold.core.learning import Model
 from fivefold.core.uses import Endpoint
 from fivefold.demo.start import start
+from fivefold.lifecycle.release import promote
 from fivefold.mlops import plan as plans
 from fivefold.mlops.apply import apply
 from fivefold.mlops.materialise import materialise_views
-from fivefold.mlops.release import promote
 from fivefold.mlops.train import train
-from fivefold.realtime import prediction_log
-from fivefold.realtime.endpoint import Live
-from fivefold.realtime.log_segment import lines_of
-from fivefold.realtime.prediction_log import PredictionLog
+from fivefold.realtime.endpoints.endpoint import Live
+from fivefold.realtime.prediction_log import log as prediction_log
+from fivefold.realtime.prediction_log.log import PredictionLog
+from fivefold.realtime.prediction_log.segment import lines_of
 from fivefold.realtime.protocols.rows import batch_of
 from fivefold.workspace import Workspace, open_workspace
 from fivefold.workspace.prediction_files import CHUNK, write_files

@@ -16,9 +16,9 @@ from fivefold.batch.score import Scored, score
 from fivefold.core.learning import Model
 from fivefold.core.uses import BatchJob
 from fivefold.demo.start import start
+from fivefold.lifecycle.release import promote
 from fivefold.mlops import plan as plans
 from fivefold.mlops.apply import apply
-from fivefold.mlops.release import promote
 from fivefold.mlops.train import train
 from fivefold.workspace import Workspace, open_workspace
 

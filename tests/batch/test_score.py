@@ -13,10 +13,10 @@ import pytest
 from fivefold.batch.score import _folder
 from fivefold.core.errors import Conflict, Invalid, NotFound
 from fivefold.features.frame import frame
+from fivefold.lifecycle.release import rollback
 from fivefold.mlops.materialise import materialise_views
-from fivefold.mlops.release import rollback
-from fivefold.realtime.endpoint import Live
-from fivefold.realtime.prediction_log import PredictionLog
+from fivefold.realtime.endpoints.endpoint import Live
+from fivefold.realtime.prediction_log.log import PredictionLog
 from fivefold.realtime.protocols.rows import batch_of
 from fivefold.workspace.served import champion
 

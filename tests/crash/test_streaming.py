@@ -17,8 +17,8 @@ import stream_project as sp
 from fivefold.data.archive import OFFSET
 from fivefold.data.snapshots import part_file, stretch_of
 from fivefold.mlops.materialise import materialise_views
-from fivefold.realtime.streaming import Streaming
-from fivefold.realtime.worker import read_letter
+from fivefold.realtime.streams.streaming import Streaming
+from fivefold.realtime.streams.worker import read_letter
 from fivefold.workspace.events import LETTERS, intake_space
 
 END = sp.START + 400 * sp.MINUTE
@@ -46,8 +46,8 @@ def watched(owner, name):
         return out
     setattr(owner, name, call)
 
-import fivefold.realtime.archiving as archiving, fivefold.realtime.ownership as ownership
-import fivefold.realtime.streaming as streaming, fivefold.realtime.worker as worker
+import fivefold.realtime.streams.archiving as archiving, fivefold.realtime.streams.ownership as ownership
+import fivefold.realtime.streams.streaming as streaming, fivefold.realtime.streams.worker as worker
 from fivefold.backends.lmdb.online import Lmdb
 from fivefold.catalog.snapshots import Snapshots
 from fivefold.mlops.materialise import materialise_views

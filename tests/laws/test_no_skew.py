@@ -10,7 +10,7 @@ import stream_checks
 import stream_project as sp
 
 from fivefold.mlops.materialise import materialise_views
-from fivefold.realtime.streaming import Streaming
+from fivefold.realtime.streams.streaming import Streaming
 from fivefold.workspace import Workspace
 
 SEEDS = [*range(6), *[pytest.param(seed, marks=pytest.mark.long) for seed in range(6, 40)]]

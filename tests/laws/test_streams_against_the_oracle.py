@@ -51,8 +51,8 @@ from fivefold.features.state.mark import Mark
 from fivefold.features.stream import catch_up, fed
 from fivefold.ports.online import OnlineStore
 from fivefold.ports.streams import Message
-from fivefold.realtime.archiving import archive
-from fivefold.realtime.worker import PartitionWorker, read_letter
+from fivefold.realtime.streams.archiving import archive
+from fivefold.realtime.streams.worker import PartitionWorker, read_letter
 from fivefold.workspace.events import LETTERS, archives_of, events_after, intake_space, without_past
 
 Row = dict[str, Any]

@@ -156,8 +156,8 @@ def test_what_ray_cannot_do_is_refused(made: Shop, words: tuple[str, ...]) -> No
 
 
 def test_the_scale_is_that_of_our_autoscaler(made: Shop) -> None:
-    from fivefold.realtime.autoscaler import Policy
-    from fivefold.realtime.on_ray import application
+    from fivefold.realtime.processes.autoscaler import Policy
+    from fivefold.realtime.processes.on_ray import application
 
     made_application = application(made.root, replicas="1-3", at=AT)
     config = made_application._bound_deployment._deployment_config.autoscaling_config

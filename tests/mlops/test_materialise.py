@@ -7,8 +7,8 @@ import pytest
 from fivefold.core.errors import Conflict, FivefoldError, NotFound
 from fivefold.features.lookup import Lookup
 from fivefold.features.state.mark import view_of
+from fivefold.lifecycle.release import promote
 from fivefold.mlops.materialise import materialise_views
-from fivefold.mlops.release import promote
 from fivefold.workspace.served import champion, served
 
 AT = 1_772_000_000_000_000

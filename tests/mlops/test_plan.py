@@ -36,7 +36,7 @@ def test_a_change_names_the_field_and_everything_that_stands_on_it(shop) -> None
 
 
 def test_an_endpoint_says_it_goes_on_with_what_it_has(shop) -> None:  # type: ignore[no-untyped-def]
-    from fivefold.mlops.release import promote
+    from fivefold.lifecycle.release import promote
 
     shop.apply()
     made = shop.train()

@@ -157,7 +157,8 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from fivefold.models import package
-from fivefold.mlops import fitting, plan, train
+from fivefold.lifecycle import fitting
+from fivefold.mlops import plan, train
 from fivefold.workspace import open_workspace
 where = {"fitting": fitting, "train": train}[sys.argv[2]]
 real = getattr(where, sys.argv[3])

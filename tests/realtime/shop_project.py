@@ -16,16 +16,16 @@ from typing import Any
 
 from fivefold.core.learning import Model
 from fivefold.core.uses import Endpoint
+from fivefold.lifecycle.release import promote
 from fivefold.mlops import plan as plans
 from fivefold.mlops.apply import apply
 from fivefold.mlops.materialise import materialise_views
-from fivefold.mlops.release import promote
 from fivefold.mlops.train import train
-from fivefold.realtime.endpoint import Live
-from fivefold.realtime.http import App
-from fivefold.realtime.http1 import Request, Response
-from fivefold.realtime.prediction_log import PredictionLog
-from fivefold.realtime.why_http import WhyRoutes
+from fivefold.realtime.endpoints.endpoint import Live
+from fivefold.realtime.http.front import App
+from fivefold.realtime.http.http1 import Request, Response
+from fivefold.realtime.http.why import WhyRoutes
+from fivefold.realtime.prediction_log.log import PredictionLog
 from fivefold.workspace import Workspace, open_workspace
 
 PROJECT = '''

@@ -10,9 +10,9 @@ import pytest
 from fivefold.core.errors import Conflict, Invalid, NotFound, Unsupported
 from fivefold.core.learning import Model
 from fivefold.demo.start import start
+from fivefold.lifecycle.release import promote
 from fivefold.mlops import plan as plans
 from fivefold.mlops.apply import apply
-from fivefold.mlops.release import promote
 from fivefold.mlops.train import train
 from fivefold.workspace import Workspace, open_workspace
 from fivefold.workspace.served import champion, meaning, online_name, package_folder, require_current

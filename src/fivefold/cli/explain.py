@@ -10,8 +10,8 @@ from fivefold.cli.session import table, workspace
 def explain_endpoints(project: Path, env: str, names: list[str] | None, at: str) -> None:
     """Print the plan of a request to each endpoint, measured on the real store; nothing is logged there."""
     from fivefold.core.time import instant
-    from fivefold.realtime.explain import explained
-    from fivefold.realtime.server import chosen_endpoints
+    from fivefold.realtime.processes.explain import explained
+    from fivefold.realtime.processes.server import chosen_endpoints
 
     with workspace(project, env) as opened:
         for plan in explained(opened, chosen_endpoints(opened, names), instant(at, "--at") if at else None):

@@ -31,7 +31,7 @@ def get(
     """Look features of one entity up in the online store: values, and the event time of the newest row behind each."""
     from fivefold.core.time import instant, iso, moment
     from fivefold.core.types import Type
-    from fivefold.realtime.features import FeatureService
+    from fivefold.realtime.lookup.service import FeatureService
 
     asked = instant(at, "--at") if at else None
     with workspace(project, env) as opened:

@@ -19,7 +19,7 @@ from fivefold.cli.session import (
 )
 
 if TYPE_CHECKING:
-    from fivefold.mlops.release import Release
+    from fivefold.lifecycle.release import Release
     from fivefold.mlops.train import Trained
 
 ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help="A model of the project.")]
@@ -44,9 +44,9 @@ def train(
     was killed goes on where it was.
     """
     from fivefold.core.learning import Model
+    from fivefold.lifecycle.release import promote as make_champion
+    from fivefold.lifecycle.release import was_judged
     from fivefold.mlops import plan as plans
-    from fivefold.mlops.release import promote as make_champion
-    from fivefold.mlops.release import was_judged
     from fivefold.mlops.train import train as learn
 
     with workspace(project, env) as opened, progress() as show:
@@ -78,7 +78,7 @@ def promote(
     With --canary it answers a share of the requests, and becomes champion, or goes back, by itself.
     """
     from fivefold.core.errors import Invalid
-    from fivefold.mlops import release
+    from fivefold.lifecycle import release
 
     if canary or shadow:
         if to or (canary and shadow):
@@ -113,7 +113,7 @@ def promote(
 
 def rollback(model: ModelArgument, project: ProjectOption = HERE, env: EnvOption = "dev") -> None:
     """Go back to the version that was champion before this one."""
-    from fivefold.mlops import release
+    from fivefold.lifecycle import release
 
     with workspace(project, env) as opened:
         change = release.rollback(opened, model)
@@ -125,7 +125,7 @@ def history(
 ) -> None:
     """What served when, with what result, moved by whom and why."""
     from fivefold.core.time import iso
-    from fivefold.mlops import release
+    from fivefold.lifecycle import release
 
     with workspace(project, env) as opened:
         changes = release.history(opened, model)
@@ -149,7 +149,7 @@ def restore(
 ) -> None:
     """Make champion again what was champion at a time."""
     from fivefold.core.time import instant
-    from fivefold.mlops import release
+    from fivefold.lifecycle import release
 
     with workspace(project, env) as opened:
         change = release.restore(opened, model, instant(at, "--at"))

@@ -14,9 +14,9 @@ import typer
 from fivefold.cli.session import HERE, EnvOption, JsonOption, ProjectOption, emit, progress, table, workspace
 
 if TYPE_CHECKING:
-    from fivefold.realtime.endpoint import Live
+    from fivefold.realtime.endpoints.endpoint import Live
+    from fivefold.realtime.http.tls import Certificates
     from fivefold.realtime.telemetry.watching import Watch
-    from fivefold.realtime.tls import Certificates
 
 
 def add_to(app: typer.Typer) -> None:
@@ -117,9 +117,9 @@ def serve(
         explain_endpoints(project, env, endpoint or None, at)
         return
     from fivefold.core.time import instant
-    from fivefold.realtime.replicas import parse_workers, replica_of, supervise
-    from fivefold.realtime.server import chosen_endpoints, require_safe
-    from fivefold.realtime.server import serve as run
+    from fivefold.realtime.processes.replicas import parse_workers, replica_of, supervise
+    from fivefold.realtime.processes.server import chosen_endpoints, require_safe
+    from fivefold.realtime.processes.server import serve as run
 
     moment = instant(at, "--at") if at else None
     tls = _certificates(tls_cert, tls_key, tls_client_ca)
@@ -199,7 +199,7 @@ def _on_ray(
     ours: tuple[int | None, bool, bool],
 ) -> None:
     from fivefold.core.errors import Invalid
-    from fivefold.realtime import on_ray
+    from fivefold.realtime.processes import on_ray
     from fivefold.workspace.project_file import find_root, read_settings
 
     if on != "ray":
@@ -240,7 +240,7 @@ def _watching(access_log: str, traces: float | None) -> Iterator[Watch]:
 
 def _certificates(cert: Path | None, key: Path | None, client_ca: Path | None) -> Certificates | None:
     from fivefold.core.errors import Invalid
-    from fivefold.realtime.tls import Certificates
+    from fivefold.realtime.http.tls import Certificates
 
     if cert is None and key is None and client_ca is None:
         return None

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import gc
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from fivefold.cli.session import HERE, EnvOption, JsonOption, ProjectOption, emit, progress, table, workspace
-from fivefold.core.errors import FivefoldError, Invalid
+from fivefold.core.errors import FivefoldError, Invalid, NotFound
 
 if TYPE_CHECKING:
-    from fivefold.realtime.streaming import Streaming
+    from fivefold.core.sources import Stream as StreamNoun
+    from fivefold.core.uses import Endpoint
+    from fivefold.realtime.streams.streaming import Streaming
     from fivefold.workspace import Workspace
 
 STATUS_SECONDS = 5.0
@@ -82,7 +81,7 @@ def push(
     import msgspec
 
     from fivefold.core.sources import Stream
-    from fivefold.realtime.sending import Sender
+    from fivefold.realtime.streams.sending import Sender
 
     with workspace(project, env) as opened:
         noun = opened.project.get(Stream.kind, name)
@@ -131,7 +130,7 @@ def skew(
     The exit code is 1 when a value differs, or when there was none to compare.
     """
     from fivefold.core.time import SECOND, duration
-    from fivefold.realtime.skew import skew as run
+    from fivefold.realtime.replay.skew import skew as run
 
     pause = duration(every, "--every") / SECOND if every else 0.0
     over = _until_told() if every else threading.Event()
@@ -180,7 +179,7 @@ def list_letters(
     from fivefold.core.time import iso
     from fivefold.core.uses import Endpoint
     from fivefold.core.values import shown
-    from fivefold.realtime.dead_letters import dead_letters
+    from fivefold.realtime.streams.dead_letters import dead_letters
 
     with workspace(project, env) as opened:
         opened.project.get(Stream.kind, name)
@@ -231,12 +230,16 @@ def replay_letters(
         list[str] | None, typer.Argument(metavar="[LETTER]...", help="PARTITION:OFFSET, as listed; all by default.")
     ] = None,
     reason: Annotated[list[str] | None, typer.Option("--reason", help="Only of this reason (repeatable).")] = None,
+    endpoint: Annotated[str, typer.Option(help="Have this endpoint answer those that it could not answer.")] = "",
     project: ProjectOption = HERE,
     env: EnvOption = "dev",
 ) -> None:
-    """Send dead letters to the stream again, as they came, once each: after a check or the schema was mended."""
+    """Send dead letters to the stream again, as they came, once each: after a check or the schema was mended.
+
+    With --endpoint they are answered by it again, once each, and nothing is sent to the stream.
+    """
     from fivefold.core.sources import Stream
-    from fivefold.realtime.dead_letters import replay
+    from fivefold.realtime.streams.dead_letters import answer_again, replay
 
     chosen = []
     for text in letter or []:
@@ -247,13 +250,34 @@ def replay_letters(
     with workspace(project, env) as opened:
         noun = opened.project.get(Stream.kind, name)
         assert isinstance(noun, Stream)
+        if endpoint:
+            _answer_again(*answer_again(opened, _answering(opened, noun, endpoint), chosen, _reasons(reason)), endpoint)
+            return
         sent = replay(opened, noun, chosen, _reasons(reason))
     print(f"{sent:,} letters sent to {name} again." if sent else "nothing to send: none is left that was not yet.")
 
 
+def _answer_again(answered: int, left: int, endpoint: str) -> None:
+    if not answered and not left:
+        print("nothing to answer: none is left that was not yet.")
+        return
+    print(f"{answered:,} letters answered by {endpoint}." + (f" {left:,} still cannot be." if left else ""))
+
+
+def _answering(opened: Workspace, stream: StreamNoun, name: str) -> Endpoint:
+    """An endpoint that answers a stream. Raises NotFound for another."""
+    from fivefold.core.uses import Endpoint
+
+    found = [e for e in opened.project.of(Endpoint.kind) if isinstance(e, Endpoint) and e.on is stream]
+    for one in found:
+        if one.name == name:
+            return one
+    raise NotFound.named(f"endpoint on {stream.ref}", name, [e.name for e in found])
+
+
 def _reasons(given: list[str] | None) -> list[str]:
     from fivefold.core.errors import did_you_mean
-    from fivefold.realtime.intake import Reason
+    from fivefold.realtime.streams.intake import Reason
 
     known = [str(r) for r in Reason]
     for one in given or []:
@@ -296,23 +320,13 @@ def _bootstrap(project: Path, env: str, at: str) -> None:
             print(f"{made.view}: the past of {made.entities:,} entities is in the online store.", file=sys.stderr)
 
 
-@contextmanager
-def _settled() -> Iterator[None]:
-    """What is there now stays: collections need not look at it, which was the largest cost of a busy worker."""
-    gc.collect()
-    gc.freeze()
-    try:
-        yield
-    finally:
-        gc.unfreeze()  # else a library whose objects outlive the interpreter complains at its end
-
-
 def _work(opened: Workspace, names: list[str], once: bool, json: bool, over: threading.Event) -> bool:
     """Work on streams until told to stop; False when the project was applied anew meanwhile."""
-    from fivefold.realtime.streaming import Streaming
+    from fivefold.realtime.garbage import settled
+    from fivefold.realtime.streams.streaming import Streaming
 
     revision = opened.catalog.definitions.revision()
-    with Streaming(opened, names) as streaming, _settled():
+    with Streaming(opened, names) as streaming, settled():
         if once:
             while not over.is_set() and (streaming.step(WAIT_SECONDS) or streaming.waiting()):
                 pass

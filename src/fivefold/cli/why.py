@@ -9,8 +9,8 @@ import typer
 from fivefold.cli.session import HERE, EnvOption, JsonOption, ProjectOption, emit, table, workspace
 
 if TYPE_CHECKING:
-    from fivefold.realtime.replay import Replay
-    from fivefold.realtime.why import Data, Origin, Why
+    from fivefold.realtime.replay.recompute import Replay
+    from fivefold.realtime.replay.why import Data, Origin, Why
 
 DIFFERS = 1
 
@@ -34,8 +34,8 @@ def why(
     With --replay its features are computed again from the rows that had been seen, and the prediction by the packaged
     version: exit code 1 when anything differs.
     """
-    from fivefold.realtime.replay import replay as compute
-    from fivefold.realtime.why import explain
+    from fivefold.realtime.replay.recompute import replay as compute
+    from fivefold.realtime.replay.why import explain
     from fivefold.workspace.predictions import find_prediction
 
     with workspace(project, env) as opened:
@@ -63,6 +63,8 @@ def _show(told: Why) -> None:
     if told.version is not None:
         facts[:0] = [["prediction", _shown(told.prediction)], ["endpoint", told.endpoint]]
         facts += [["latency", f"{told.latency_us / 1000:.2f} ms"], *_origin(told.version)]
+    for member in told.members:
+        facts += _origin(member)
     for rows in told.views:
         streamed = ", ".join(f"partition {p} up to {o}" for p, o in sorted(rows.applied.items()))
         facts.append([f"rows of {rows.view}", _snapshot(rows.data) + (f"; {streamed}" if streamed else "")])

@@ -30,11 +30,11 @@ from fivefold.features.asof import as_of
 from fivefold.features.frame import frame
 from fivefold.features.lookup import Lookup, Vector
 from fivefold.features.materialise import view_plan
-from fivefold.mlops.judge import read_judged
+from fivefold.lifecycle.judge import read_judged
 from fivefold.models.metrics import score
 from fivefold.models.tasks import Task
-from fivefold.realtime.sending import Sender
-from fivefold.realtime.streaming import Streaming
+from fivefold.realtime.streams.sending import Sender
+from fivefold.realtime.streams.streaming import Streaming
 from fivefold.workspace import Workspace
 from fivefold.workspace.served import Served, online_name
 

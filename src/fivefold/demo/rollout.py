@@ -34,7 +34,7 @@ from fivefold.data.duck import ident, parquet
 from fivefold.demo.measure import serving
 from fivefold.mlops.train import train
 from fivefold.realtime.client import Client
-from fivefold.realtime.sending import Sender
+from fivefold.realtime.streams.sending import Sender
 from fivefold.workspace import Workspace
 from fivefold.workspace.served import CHAMPION
 

@@ -28,14 +28,14 @@ from fivefold.demo.flights import write_data
 from fivefold.demo.report import write_report
 from fivefold.demo.rollout import Rollouts, roll_out
 from fivefold.demo.start import start
+from fivefold.lifecycle.judge import judge_version
+from fivefold.lifecycle.release import CHAMPION, promote
 from fivefold.mlops import plan as plans
 from fivefold.mlops.apply import Outcome, apply
-from fivefold.mlops.judge import judge_version
 from fivefold.mlops.materialise import materialise_views
-from fivefold.mlops.release import CHAMPION, promote
 from fivefold.mlops.train import Trained, train
-from fivefold.realtime.sending import Sender
-from fivefold.realtime.skew import Skew, skew
+from fivefold.realtime.replay.skew import Skew, skew
+from fivefold.realtime.streams.sending import Sender
 from fivefold.workspace import Workspace, open_workspace
 from fivefold.workspace.served import served
 

@@ -21,9 +21,9 @@ from fivefold.core.time import SECOND
 from fivefold.core.types import Schema, Type
 from fivefold.data.parts import atomically
 from fivefold.flow.steps import Steps, steps_of
-from fivefold.mlops.fitting import fit_and_package
-from fivefold.mlops.inputs import read_by, version_inputs
-from fivefold.mlops.training_rows import TrainingRows, training_rows
+from fivefold.lifecycle.fitting import fit_and_package
+from fivefold.lifecycle.inputs import read_by, version_inputs
+from fivefold.lifecycle.training_rows import TrainingRows, training_rows
 from fivefold.workspace import Workspace
 from fivefold.workspace.commit import commit_of
 

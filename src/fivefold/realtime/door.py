@@ -9,7 +9,7 @@ from concurrent.futures import Future
 from fivefold.access.authenticate import Authenticator, Credentials
 from fivefold.access.queue import CheckQueue
 from fivefold.core.identity import LOCAL, NOBODY, Forbidden, Principal, Role, Unauthenticated
-from fivefold.realtime.routes import Permission
+from fivefold.realtime.http.routes import Permission
 
 ROLES = {Permission.READ: Role.VIEWER, Permission.PREDICT: Role.VIEWER, Permission.OPERATE: Role.OPERATOR}
 """The role that a permission takes; what is not here and not public takes a role that nobody has."""

@@ -20,7 +20,6 @@ from typer.testing import CliRunner
 
 from fivefold.cli.main import app
 from fivefold.core.errors import FivefoldError, Invalid, NotFound, Several
-from fivefold.realtime.autoscaler import Policy
 from fivefold.realtime.kubernetes import text
 from fivefold.realtime.kubernetes.image import dockerfile
 from fivefold.realtime.kubernetes.objects import inference_service, objects, settings_map
@@ -28,7 +27,8 @@ from fivefold.realtime.kubernetes.pod import GRACE_SECONDS, PRE_STOP_SECONDS
 from fivefold.realtime.kubernetes.reading import read_wanted
 from fivefold.realtime.kubernetes.scaling import METRIC, adapter_rules
 from fivefold.realtime.kubernetes.wanted import Wanted, label
-from fivefold.realtime.process import DRAIN_SECONDS, FAREWELL_SECONDS
+from fivefold.realtime.processes.autoscaler import Policy
+from fivefold.realtime.processes.process import DRAIN_SECONDS, FAREWELL_SECONDS
 
 SETTINGS = """
 project = "Corner Shop"

@@ -12,8 +12,8 @@ import pytest
 
 from fivefold.core.errors import Invalid, NotFound
 from fivefold.core.types import Type
-from fivefold.realtime.http import App
-from fivefold.realtime.predictor import predict
+from fivefold.realtime.endpoints.predictor import predict
+from fivefold.realtime.http.front import App
 from fivefold.realtime.protocols.batch import Batch, Outcome
 from fivefold.realtime.protocols.bounds import Expired
 from fivefold.realtime.protocols.rows import batch_of

@@ -16,10 +16,10 @@ from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
 
 from fivefold.core.errors import Invalid
 from fivefold.realtime.batching.batcher import Batcher
-from fivefold.realtime.oip_rpc import SERVICE, OipCalls
-from fivefold.realtime.predictor import predict
+from fivefold.realtime.endpoints.predictor import predict
+from fivefold.realtime.grpc.calls import Calls, RpcServer
+from fivefold.realtime.grpc.oip import SERVICE, OipCalls
 from fivefold.realtime.protos import inference_pb2
-from fivefold.realtime.rpc import Calls, RpcServer
 from fivefold.realtime.telemetry.tracing import Tracing, tracing
 from fivefold.realtime.telemetry.watching import Watch
 
@@ -135,7 +135,7 @@ def test_a_share_is_from_0_to_1() -> None:
 
 
 def test_nothing_of_opentelemetry_is_imported_while_it_is_off() -> None:
-    program = ("import sys, fivefold.realtime.server, fivefold.realtime.rpc, fivefold.realtime.telemetry.watching\n"
+    program = ("import sys, fivefold.realtime.processes.server, fivefold.realtime.grpc.calls, fivefold.realtime.telemetry.watching\n"
                "print([m for m in sys.modules if m.startswith(('opentelemetry', 'prometheus'))])")
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

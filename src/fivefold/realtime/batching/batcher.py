@@ -9,7 +9,7 @@ from fivefold.realtime.batching.lane import Lane
 from fivefold.realtime.batching.lane import Live as Answers
 from fivefold.realtime.batching.turns import EventLoop, Loop, Turn
 from fivefold.realtime.batching.waiting import Ready
-from fivefold.realtime.endpoint import Live
+from fivefold.realtime.endpoints.endpoint import Live
 from fivefold.realtime.protocols.batch import Batch, Outcome
 
 

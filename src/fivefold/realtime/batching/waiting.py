@@ -7,7 +7,7 @@ import types
 from collections.abc import Callable, Coroutine, Generator
 from typing import Any
 
-from fivefold.realtime.http1 import Response
+from fivefold.realtime.http.http1 import Response
 from fivefold.realtime.protocols.batch import Outcome
 
 
@@ -27,8 +27,9 @@ class Waiting(asyncio.Future[Outcome]):
             self.set_exception(found)
         else:
             self.set_result(found)
-        if self.resume is not None:
-            self.resume()
+        resume, self.resume = self.resume, None  # kept, it would be a cycle for each request
+        if resume is not None:
+            resume()
 
 
 class Ready:
@@ -65,6 +66,7 @@ class Later:
         if self._task is not None:
             self._task.cancel()
             return
+        self._waiting.resume = None
         self._waiting.cancel()
         self._answering.close()
 

@@ -6,8 +6,8 @@ import math
 from typing import Any
 
 from fivefold.realtime.kubernetes.wanted import GRPC_PORT, HTTP_PORT, Wanted
-from fivefold.realtime.process import DRAIN_SECONDS, FAREWELL_SECONDS, SETTLE_SECONDS
-from fivefold.realtime.supervisor import START_SECONDS
+from fivefold.realtime.processes.process import DRAIN_SECONDS, FAREWELL_SECONDS, SETTLE_SECONDS
+from fivefold.realtime.processes.supervisor import START_SECONDS
 
 APP = "/app"
 USER = 10001

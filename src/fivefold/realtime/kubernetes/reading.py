@@ -18,7 +18,7 @@ from fivefold.realtime.kubernetes.fitting import (
     unknown_places,
 )
 from fivefold.realtime.kubernetes.wanted import Wanted, label
-from fivefold.realtime.replicas import parse_workers
+from fivefold.realtime.processes.replicas import parse_workers
 from fivefold.workspace.project_file import find_root, load_project, read_settings
 
 

@@ -7,7 +7,7 @@ import re
 import msgspec
 
 from fivefold.core.errors import Invalid
-from fivefold.realtime.autoscaler import Policy
+from fivefold.realtime.processes.autoscaler import Policy
 
 HTTP_PORT, GRPC_PORT = 8000, 8001
 _QUANTITY = re.compile(r"\d+(\.\d+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from fivefold.realtime.replies import Reply
-from fivefold.realtime.routes import Permission, Request, Response, Route
+from fivefold.realtime.http.replies import Reply
+from fivefold.realtime.http.routes import Permission, Request, Response, Route
 from fivefold.realtime.telemetry.exposition import OPENMETRICS, PROMETHEUS, text_of, wants_openmetrics
 from fivefold.realtime.telemetry.families import Sample
 

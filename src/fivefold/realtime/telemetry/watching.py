@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from fivefold.core.identity import NOBODY, Principal
-from fivefold.realtime.http1 import Header, Request, Response
-from fivefold.realtime.routes import Route
+from fivefold.realtime.http.http1 import Header, Request, Response
+from fivefold.realtime.http.routes import Route
 from fivefold.realtime.telemetry.access_log import AccessLog, Line, request_id
 from fivefold.realtime.telemetry.families import Sample
 from fivefold.realtime.telemetry.stages import Stages

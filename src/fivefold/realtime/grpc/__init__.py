@@ -1,0 +1,1 @@
+"""The gRPC fronts: one table of calls, a file for each protocol."""

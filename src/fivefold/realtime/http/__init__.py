@@ -1,0 +1,1 @@
+"""The HTTP fronts: one connection, one table of routes, a file for each protocol."""

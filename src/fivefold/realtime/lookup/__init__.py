@@ -1,0 +1,1 @@
+"""The features of a project for entities at a moment."""

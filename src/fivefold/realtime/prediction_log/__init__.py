@@ -1,0 +1,1 @@
+"""Predictions and look-ups, kept beside the hot path."""

@@ -1,0 +1,1 @@
+"""What runs an endpoint: one process, several under a supervisor, or replicas of Ray Serve."""

@@ -1,0 +1,1 @@
+"""Events: sent, read, decided on, brought into states, archived, answered with events."""
