@@ -22,9 +22,15 @@ from hypothesis import HealthCheck, settings
 # `make test` draws the same examples each time; `make test-long` explores new ones
 # how fast examples are drawn says how busy the machine is, and nothing of the code
 slow = [HealthCheck.too_slow]
-settings.register_profile("repeatable", derandomize=True, suppress_health_check=slow)
-settings.register_profile("explore", print_blob=True, suppress_health_check=slow)
+settings.register_profile("repeatable", derandomize=True, deadline=None, suppress_health_check=slow)
+settings.register_profile("explore", print_blob=True, deadline=None, suppress_health_check=slow)
 settings.load_profile(os.environ.get("FIVEFOLD_EXAMPLES", "repeatable"))
+
+
+@pytest.fixture(scope="session")
+def every() -> int:
+    """Of the points where a process can be killed, one of so many is tried; all in `make test-long`."""
+    return 1 if os.environ.get("FIVEFOLD_EXAMPLES") == "explore" else 2
 
 
 @pytest.fixture(scope="session")

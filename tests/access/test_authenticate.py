@@ -241,3 +241,29 @@ def test_a_certificate_is_its_users_and_no_header_passes_for_one(keeper: Any) ->
     keeper.seconds += FRESH_SECONDS
     with pytest.raises(Unauthenticated):
         keeper.ask(certificate="ann")
+
+
+def test_a_refusal_is_logged_with_who_it_claimed_to_be_and_nothing_secret(keeper: Any, caplog: pytest.LogCaptureFixture) -> None:
+    text, id = keeper.token()
+    secret_part = text.removeprefix(f"ff_{id}_")
+    wrong = text[:-1] + ("a" if text[-1] != "a" else "b")
+    tried: list[tuple[Any, str]] = [
+        ({"header": f"Bearer {wrong}"}, f"refused the token {id} from 10.0.0.1"),
+        ({"header": "Bearer nonsense"}, "refused what is no token from 10.0.0.1"),
+        ({"header": basic("ann\nadmin let in", "hush-hush-hush")}, "refused the user 'ann\\nadmin let in' from 10.0.0.1"),
+        ({"header": "Digest x"}, "refused what are no credentials from 10.0.0.1"),
+        ({"header": "Basic !"}, "refused what are no credentials from 10.0.0.1"),
+        ({"certificate": "mallory" * 40, "peer": "2001:db8::1"}, f"refused the certificate of {('mallory' * 40)[:64]!r} from 2001:db8::1"),
+    ]
+    for how, _ in tried:
+        with pytest.raises(Unauthenticated):
+            keeper.ask(**how)
+    keeper.ask(f"Bearer {text}")
+    assert [r.getMessage() for r in caplog.records if r.name == "fivefold.access"] == [said for _, said in tried]
+    assert secret_part not in caplog.text
+    assert "hush" not in caplog.text
+    # a flood is slowed down before it is looked at, and so is what it writes
+    for _ in range(40):
+        with pytest.raises((Unauthenticated, SlowDown)):
+            keeper.ask("Bearer nonsense")
+    assert len([r for r in caplog.records if r.name == "fivefold.access"]) < 20

@@ -68,7 +68,7 @@ from fivefold.catalog.lineage import Thing
 from fivefold.catalog.runs import Metric
 from fivefold.catalog.tables import metadata
 from fivefold.core.identity import Role
-url = sys.argv[1]
+url, every = sys.argv[1], int(sys.argv[2])
 
 def work(c):
     if not c.definitions.applied():
@@ -133,17 +133,17 @@ def done(project):
 
 n = 1
 while killed(f"p{n}", n):
-    n += 1
+    n += every
 whole = done("whole")
 assert all(whole.values()), whole
-for last in range(1, n + 1):
+for last in range(1, n + 1, every):
     assert done(f"p{last}") == whole, last
 print(n)
 '''
 
 
-def test_killed_at_any_statement_and_run_again_is_as_never_killed(catalog_url: str) -> None:
+def test_killed_at_any_statement_and_run_again_is_as_never_killed(catalog_url: str, every: int) -> None:
     open_catalog(catalog_url, "first").close()
-    done = subprocess.run([sys.executable, "-c", WORK, catalog_url], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", WORK, catalog_url, str(every)], capture_output=True, text=True)
     assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
     assert int(done.stdout) > 50

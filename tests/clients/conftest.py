@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gc
+import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from shop_project import AT, PROJECT, Server, Shop
@@ -26,13 +28,16 @@ what = ff.Model("what", ff.Target(visits, "what"), learner=ff.learner("lightgbm"
 kinds = ff.Endpoint("what", what)
 '''
 
+DOCS = (Path(__file__).resolve().parents[2] / "docs" / "serving.md").read_text()
+(STEPS,) = re.findall(r"```\n(offer = .*?)```", DOCS, re.S)
+
 
 @pytest.fixture(scope="session")
 def two(tmp_path_factory: pytest.TempPathFactory) -> Shop:
-    """A shop with a binary endpoint, `returned`, and a multiclass one, `what`."""
+    """A shop with a binary endpoint, `returned`, a multiclass one, `what`, and `offer`, of several steps."""
     root = tmp_path_factory.mktemp("two") / "shop"
     start(root, "blank")
-    (root / "project.py").write_text(PROJECT + SECOND)
+    (root / "project.py").write_text(PROJECT + SECOND + STEPS)
     shop = Shop(root)
     with shop.open() as w:
         checked = plans.check(w)

@@ -18,7 +18,7 @@ from fivefold.realtime.conformance.run import FAIL, PASS, SKIP, run
 from fivefold.realtime.protos import inference_pb2 as pb
 
 
-@pytest.mark.parametrize("model", ["", "returned", "what"])
+@pytest.mark.parametrize("model", ["", "returned", "what", "offer"])
 def test_our_server_passes(server: Any, model: str) -> None:
     results = list(run(f"http://127.0.0.1:{server.port}", model, server.grpc))
     assert [r for r in results if r.outcome == FAIL] == []

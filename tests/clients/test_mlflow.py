@@ -41,7 +41,7 @@ def test_the_scoring_client_gets_predictions_for_a_data_frame_and_for_records(si
 
 def test_the_deployments_client_lists_endpoints_and_asks_them(server: Any) -> None:
     client = get_deploy_client(f"http://127.0.0.1:{server.port}")
-    assert [(e.name, e.model.provider) for e in client.list_endpoints()] == [("returned", "fivefold"), ("what", "fivefold")]
+    assert [(e.name, e.model.provider) for e in client.list_endpoints()] == [(n, "fivefold") for n in ("returned", "what", "offer")]
     found = client.get_endpoint("what")
     assert found.endpoint_url == f"http://127.0.0.1:{server.port}/endpoints/what/invocations"
     assert client.predict(endpoint="returned", inputs={"dataframe_records": ROWS})["predictions"] == said(server, ROWS)
@@ -103,4 +103,4 @@ def test_errors_have_the_shape_of_mlflow(single: Any, body: str, kind: str, stat
 def test_with_several_endpoints_one_must_be_named(server: Any) -> None:
     answer = post(server, "/invocations", {"inputs": ROWS})
     assert answer.status_code == 404
-    assert answer.json()["message"].endswith("Ask /endpoints/NAME/invocations (have: returned, what).")
+    assert answer.json()["message"].endswith("Ask /endpoints/NAME/invocations (have: offer, returned, what).")

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from fivefold.realtime.grpc.oip import SERVICE
 from fivefold.realtime.protos import inference_pb2 as pb
 
-DATATYPES = {"customer_id": "BYTES", "amount": "FP64", "order_id": "INT64", "vip": "BOOL", "shop": "BYTES"}
+DATATYPES = {"cents": "INT64", "customer_id": "BYTES", "amount": "FP64", "order_id": "INT64", "vip": "BOOL", "shop": "BYTES"}
 KINDS = {"FP64": "<f8", "INT64": "<i8", "BOOL": "?"}
 RETURNED = st.fixed_dictionaries({
     "customer_id": st.sampled_from(["c1", "c2", "nobody", "", "ü☃"]) | st.text(st.characters(codec="utf-8"), max_size=5),
@@ -157,3 +157,28 @@ def test_probabilities_have_the_same_bits_over_every_protocol(what: Asker, rows:
     said = bits(what.own(rows))
     for protocol in PROTOCOLS:
         assert bits(getattr(what, protocol)(rows)) == said, protocol
+
+
+OFFER = st.fixed_dictionaries({
+    "customer_id": st.sampled_from(["c1", "c2", "nobody", ""]), "cents": st.integers(0, 99_999).filter(lambda v: v != 1300)})
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(OFFER, min_size=1, max_size=6))
+def test_a_label_that_steps_make_is_the_same_over_every_protocol(server: Any, rows: list[dict[str, Any]]) -> None:
+    with Asker(server, "offer") as offer:
+        said = offer.own(rows)
+        assert set(said) <= {"free return", "none"}
+        for protocol in ("alone", "events", "oip_json", "tfserving", "tfserving_columns", "mlflow"):
+            assert getattr(offer, protocol)(rows) == said, protocol
+        texts = b"".join(struct.pack("<I", len(t)) + t.encode() for t in said)
+        request = pb.ModelInferRequest(model_name="offer", raw_input_contents=offer.raw(rows))
+        typed = pb.ModelInferRequest(model_name="offer")
+        for n, d, v in offer.tensors(rows):
+            request.inputs.add(name=n, datatype=d, shape=[len(v)])
+            tensor = typed.inputs.add(name=n, datatype=d, shape=[len(v)])
+            field = {"BYTES": "bytes_contents", "INT64": "int64_contents"}[d]
+            getattr(tensor.contents, field).extend([x.encode() if d == "BYTES" else x for x in v])
+        assert offer.infer(request).raw_output_contents[0] == texts
+        (output,) = offer.infer(typed).outputs
+        assert (output.datatype, [t.decode() for t in output.contents.bytes_contents]) == ("BYTES", said)

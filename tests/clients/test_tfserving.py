@@ -73,7 +73,7 @@ def test_status_and_metadata(server: Any) -> None:
     ({"inputs": {"amount": [1]}}, "", 400, "the column 'customer_id' is missing."),
     ({"instances": ROWS, "signature_name": "other"}, "", 404, "no signature 'other' (have: serving_default)."),
     ({"instances": [{"customer_id": {"b64": "!"}, "amount": 1}]}, "", 400, "row 0: b64 is not base64 of UTF-8"),
-    ({"instances": ROWS}, "/v1/models/nothing:predict", 404, "no model 'nothing' (have: returned, what)."),
+    ({"instances": ROWS}, "/v1/models/nothing:predict", 404, "no model 'nothing' (have: offer, returned, what)."),
     ({"instances": ROWS}, "/v1/models/returned/versions/2:predict", 404, "the endpoint 'returned' does not serve the version '2'"),
     ({"instances": ROWS}, "/v1/models/returned/labels/canary:predict", 404, "no label 'canary' (have: champion)."),
     ({"examples": ROWS}, "/v1/models/returned:classify", 501, "only :predict is answered here"),

@@ -81,12 +81,12 @@ def test_config_index_and_statistics(http: Any, rpc: Any) -> None:
     assert rpc.get_model_config("returned", as_json=True)["config"]["output"] == [
         {"name": "prediction", "data_type": "TYPE_FP64", "dims": ["-1"]}]
     index = http.get_model_repository_index()
-    assert index == [{"name": n, "version": "1", "state": "READY", "reason": ""} for n in ("returned", "what")]
-    assert [m.name for m in rpc.get_model_repository_index().models] == ["returned", "what"]
+    assert index == [{"name": n, "version": "1", "state": "READY", "reason": ""} for n in ("returned", "what", "offer")]
+    assert [m.name for m in rpc.get_model_repository_index().models] == ["returned", "what", "offer"]
     before = http.get_inference_statistics("returned")["model_stats"][0]["inference_count"]
     http.infer("returned", inputs(triton_http, ROWS[:3]))
     assert http.get_inference_statistics("returned")["model_stats"][0]["inference_count"] == before + 3
-    assert {m.name for m in rpc.get_inference_statistics().model_stats} == {"returned", "what"}
+    assert {m.name for m in rpc.get_inference_statistics().model_stats} == {"returned", "what", "offer"}
 
 
 @pytest.mark.parametrize("binary", [True, False])
@@ -146,7 +146,7 @@ def test_grpc_streams_answer_each_request_and_go_on_after_an_error(rpc: Any, exp
     got = [answers.get(timeout=20) for _ in range(20)]
     rpc.stop_stream()
     assert [i for i, (_, error) in enumerate(got) if error is not None] == [5]
-    assert "no model 'nothing' (have: returned, what)." in str(got[5][1])
+    assert "no model 'nothing' (have: offer, returned, what)." in str(got[5][1])
     said = expected("returned", ROWS[:30])
     for i, (result, _) in enumerate(got):
         if i != 5:
@@ -197,7 +197,7 @@ def test_grpc_aio(server: Any, expected: Any) -> None:
 
 
 WRONG = [
-    ("an unknown model", "nothing", ROWS[:1], {}, "no model 'nothing' (have: returned, what).", "StatusCode.NOT_FOUND"),
+    ("an unknown model", "nothing", ROWS[:1], {}, "no model 'nothing' (have: offer, returned, what).", "StatusCode.NOT_FOUND"),
     ("a version that does not answer", "returned", ROWS[:1], {"model_version": "9"}, "does not serve the version '9'",
      "StatusCode.NOT_FOUND"),
     ("a missing input", "returned", [{"amount": 1.0}], {}, "the input 'customer_id' is missing.",

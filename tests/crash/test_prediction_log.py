@@ -111,7 +111,7 @@ def in_files(state: Path) -> list[str]:
     return [i for (i,) in duckdb.sql(f"select id from '{log_folder(state)}/*/*/*.parquet'").fetchall()]
 
 
-def test_killed_at_any_step_nothing_is_lost_and_nothing_is_there_twice(tmp_path: Path) -> None:
+def test_killed_at_any_step_nothing_is_lost_and_nothing_is_there_twice(tmp_path: Path, every: int) -> None:
     run(tmp_path / "never")
     acknowledged, steps = said(tmp_path / "never")
     assert acknowledged == 30
@@ -119,7 +119,7 @@ def test_killed_at_any_step_nothing_is_lost_and_nothing_is_there_twice(tmp_path:
     assert len(in_files(tmp_path / "never")) == 30
     assert steps > 40
     run(tmp_path, first=1, past=steps)
-    for dies_at in range(1, steps + 1):
+    for dies_at in range(1, steps + 1, every):
         state = tmp_path / str(dies_at)
         acknowledged, _ = said(tmp_path, dies_at=dies_at)
         there = numbers(state)

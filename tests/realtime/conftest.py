@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from shop_project import PROJECT, ROW, Asker, Server, Shop
+from steps_project import Stepped, make
 
 from fivefold.demo.start import start
 
@@ -43,6 +44,26 @@ def one_server(_made: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 def one_application(_made: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Asker]:
     """An application that several tests ask; what it logs is in a folder of its own."""
     with Shop(Path(shutil.copytree(_made, tmp_path_factory.mktemp("one") / "shop"))).app() as asker:
+        yield asker
+
+
+@pytest.fixture(scope="session")
+def _made_of_steps(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("steps") / "shop"
+    make(root)
+    return root
+
+
+@pytest.fixture
+def stepped(_made_of_steps: Path, tmp_path: Path) -> Stepped:
+    """A shop with endpoints of several steps, `blend` and `chain`, of four champions."""
+    return Stepped(Path(shutil.copytree(_made_of_steps, tmp_path / "shop", ignore=shutil.ignore_patterns("log"))))
+
+
+@pytest.fixture(scope="module")
+def one_stepped(_made_of_steps: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Asker]:
+    """Its application, which several tests ask."""
+    with Stepped(Path(shutil.copytree(_made_of_steps, tmp_path_factory.mktemp("one") / "shop"))).app() as asker:
         yield asker
 
 

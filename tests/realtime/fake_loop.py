@@ -31,6 +31,8 @@ class FakeLoop:
         self._real = asyncio.new_event_loop()
         self.ends: list[Callable[[], None]] = []
         self.timers: list[Timer] = []
+        self.aside_now = False
+        """Whether the worker works."""
         self.jobs: list[tuple[Callable[[], Any], Callable[[Any], None]]] = []
 
     def now(self) -> int:
@@ -66,7 +68,10 @@ class FakeLoop:
 
     def finish_job(self) -> None:
         work, done = self.jobs.pop(0)
-        done(work())
+        self.aside_now = True
+        made = work()
+        self.aside_now = False
+        done(made)
 
     def close(self) -> None:
         self._real.close()

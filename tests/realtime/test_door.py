@@ -327,3 +327,40 @@ def test_a_workspace_in_the_hands_of_a_principal_writes_its_name(shop: Any) -> N
         mine = workspace.acting(Principal("ann", "user"))
         mine.catalog.users.add("bob", None, actor=mine.actor)
         assert workspace.catalog.audit.log(limit=1)[0].actor == "user:ann"
+
+
+def test_whoever_has_a_name_is_held_to_a_rate_by_it_whatever_else_they_send(keys: Keys, row: dict[str, Any]) -> None:
+    from fivefold.realtime.batching.batcher import Batcher
+    from fivefold.realtime.batching.gate import Gate
+    from fivefold.realtime.batching.rates import Rates
+
+    gate = keys.asker.app._gate = Gate(keys.asker.live, Batcher({}), Rates(0.01, 2), b"x-api-key")
+    other = keys.token("other", Role.VIEWER)
+    second_of_one_service = keys.token(str(Role.VIEWER), None)
+    body = json.dumps(row).encode()
+
+    def ask(authorization: str, key: str) -> int:
+        gate._batcher = Batcher({})
+        return int(keys.asker.send(body, authorization=authorization, x_api_key=key)[0])
+
+    viewer = keys.tokens[Role.VIEWER]
+    assert [ask(viewer, f"made up {n}") for n in range(3)] == [200, 200, 429]
+    assert ask(second_of_one_service, "y") == 429
+    assert ask(other, "made up 0") == 200
+    assert gate.limited == 2
+
+
+def test_a_header_is_not_taken_for_a_name(shop: Any, row: dict[str, Any]) -> None:
+    from fivefold.realtime.batching.batcher import Batcher
+    from fivefold.realtime.batching.gate import Gate
+    from fivefold.realtime.batching.rates import Rates
+    from fivefold.realtime.protocols.bounds import Limited
+
+    gate = Gate({}, Batcher({}), Rates(0.01, 1), b"x-api-key")
+    ann = Principal("ann", "user")
+    gate.require({}, {b"x-api-key": b"user:ann"}, "10.0.0.1")
+    gate.require({}, {}, "10.0.0.1", ann)
+    gate.require({}, {}, "10.0.0.1", Principal("ann", "token"))
+    gate.require({}, {}, "10.0.0.1", LOCAL)
+    with pytest.raises(Limited):
+        gate.require({}, {b"x-api-key": b"another"}, "10.0.0.2", ann)

@@ -23,7 +23,7 @@ def fivefold(*words: str, cwd: Path) -> str:
     return done.stdout
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("story")
     fivefold("demo", "demo", "--fast", cwd=folder)

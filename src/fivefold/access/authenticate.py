@@ -6,6 +6,7 @@ import base64
 import binascii
 import hashlib
 import ipaddress
+import logging
 import os
 import threading
 import time
@@ -31,6 +32,10 @@ MOST_REMEMBERED = 4096
 MOST_HEADER = 2 * MOST_PASSWORD
 """Bytes of an Authorization header that are looked at."""
 
+MOST_CLAIMED = 64
+"""Characters of a name that are logged."""
+
+_logger = logging.getLogger("fivefold.access")
 _NO_DIGEST = token_digest(b"")
 
 
@@ -109,6 +114,8 @@ class Authenticator:
             with self._lock:
                 self._remembered.pop(digest, None)
             self._peers.failed(peer)
+            # there are few: an address is slowed down before it is asked who it is
+            _logger.warning("refused %s from %s", _claimed(given), given.peer or "this machine")
             raise Unauthenticated("these credentials are not accepted.")
         self._remember(digest, found)
         return found.principal
@@ -201,6 +208,22 @@ class Authenticator:
                 seconds,
                 hint=f"Try again in {seconds:.0f} s.",
             )
+
+
+def _claimed(given: Credentials) -> str:
+    """Who somebody claims to be whose credentials are wrong, without anything that is secret."""
+    if not given.authorization:
+        return f"the certificate of {given.certificate[:MOST_CLAIMED]!r}"
+    scheme, _, value = given.authorization[:MOST_HEADER].partition(b" ")
+    if scheme.lower() == b"bearer":
+        parsed = parsed_token(value.strip())
+        return "what is no token" if parsed is None else f"the token {parsed[0]}"
+    if scheme.lower() == b"basic":
+        with suppress(binascii.Error, UnicodeDecodeError):
+            name, colon, _ = base64.b64decode(value.strip(), validate=True).decode().partition(":")
+            if colon:
+                return f"the user {name[:MOST_CLAIMED]!r}"
+    return "what are no credentials"
 
 
 def _network(peer: str) -> str:

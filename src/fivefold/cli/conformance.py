@@ -22,16 +22,21 @@ def conformance(
     request: Annotated[
         Path | None, typer.Option(help="A JSON request that the model answers; by default it is asked about ones.")
     ] = None,
+    token_file: Annotated[
+        Path | None,
+        typer.Option(help="A file with a token; else FIVEFOLD_TOKEN of the environment."),
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Check any server of the Open Inference Protocol v2 (KServe, Triton), question by question.
 
-    Exit code 1 when a check fails. What a server does not say that it can is skipped.
+    A token is never an argument: those can be read by others on the machine. Exit code 1 when a check fails. What a
+    server does not say that it can is skipped.
     """
     from fivefold.realtime.conformance.run import FAIL, PASS, SKIP, run
 
     results = []
-    for result in run(url, model, grpc, _inputs(request) if request else ()):
+    for result in run(url, model, grpc, _inputs(request) if request else (), _token(token_file)):
         results.append(result)
         if not json:
             print(f"{result.outcome}  {result.check}{f': {result.why}' if result.why else ''}", flush=True)
@@ -42,6 +47,22 @@ def conformance(
         print(f"{counts[PASS]} passed, {counts[FAIL]} failed, {counts[SKIP]} skipped.")
     if counts[FAIL]:
         raise typer.Exit(1)
+
+
+def _token(file: Path | None) -> str:
+    import os
+
+    from fivefold.core.errors import Invalid
+
+    if file is None:
+        return os.environ.get("FIVEFOLD_TOKEN", "").strip()
+    try:
+        token = file.read_text().strip()
+    except (OSError, ValueError) as e:
+        raise Invalid(f"--token-file {file}: {type(e).__name__}: {e}.") from None
+    if not token or len(token.split()) > 1:
+        raise Invalid(f"--token-file {file} does not hold a token alone.", hint="`fivefold tokens add` shows one once.")
+    return token
 
 
 def _inputs(file: Path) -> list[dict[str, Any]]:

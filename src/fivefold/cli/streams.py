@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fivefold.cli.session import HERE, EnvOption, JsonOption, ProjectOption, emit, progress, table, workspace
-from fivefold.core.errors import FivefoldError, Invalid
+from fivefold.core.errors import FivefoldError, Invalid, NotFound
 
 if TYPE_CHECKING:
+    from fivefold.core.sources import Stream as StreamNoun
+    from fivefold.core.uses import Endpoint
     from fivefold.realtime.streams.streaming import Streaming
     from fivefold.workspace import Workspace
 
@@ -228,12 +230,16 @@ def replay_letters(
         list[str] | None, typer.Argument(metavar="[LETTER]...", help="PARTITION:OFFSET, as listed; all by default.")
     ] = None,
     reason: Annotated[list[str] | None, typer.Option("--reason", help="Only of this reason (repeatable).")] = None,
+    endpoint: Annotated[str, typer.Option(help="Have this endpoint answer those that it could not answer.")] = "",
     project: ProjectOption = HERE,
     env: EnvOption = "dev",
 ) -> None:
-    """Send dead letters to the stream again, as they came, once each: after a check or the schema was mended."""
+    """Send dead letters to the stream again, as they came, once each: after a check or the schema was mended.
+
+    With --endpoint they are answered by it again, once each, and nothing is sent to the stream.
+    """
     from fivefold.core.sources import Stream
-    from fivefold.realtime.streams.dead_letters import replay
+    from fivefold.realtime.streams.dead_letters import answer_again, replay
 
     chosen = []
     for text in letter or []:
@@ -244,8 +250,29 @@ def replay_letters(
     with workspace(project, env) as opened:
         noun = opened.project.get(Stream.kind, name)
         assert isinstance(noun, Stream)
+        if endpoint:
+            _answer_again(*answer_again(opened, _answering(opened, noun, endpoint), chosen, _reasons(reason)), endpoint)
+            return
         sent = replay(opened, noun, chosen, _reasons(reason))
     print(f"{sent:,} letters sent to {name} again." if sent else "nothing to send: none is left that was not yet.")
+
+
+def _answer_again(answered: int, left: int, endpoint: str) -> None:
+    if not answered and not left:
+        print("nothing to answer: none is left that was not yet.")
+        return
+    print(f"{answered:,} letters answered by {endpoint}." + (f" {left:,} still cannot be." if left else ""))
+
+
+def _answering(opened: Workspace, stream: StreamNoun, name: str) -> Endpoint:
+    """An endpoint that answers a stream. Raises NotFound for another."""
+    from fivefold.core.uses import Endpoint
+
+    found = [e for e in opened.project.of(Endpoint.kind) if isinstance(e, Endpoint) and e.on is stream]
+    for one in found:
+        if one.name == name:
+            return one
+    raise NotFound.named(f"endpoint on {stream.ref}", name, [e.name for e in found])
 
 
 def _reasons(given: list[str] | None) -> list[str]:

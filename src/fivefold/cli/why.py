@@ -63,6 +63,8 @@ def _show(told: Why) -> None:
     if told.version is not None:
         facts[:0] = [["prediction", _shown(told.prediction)], ["endpoint", told.endpoint]]
         facts += [["latency", f"{told.latency_us / 1000:.2f} ms"], *_origin(told.version)]
+    for member in told.members:
+        facts += _origin(member)
     for rows in told.views:
         streamed = ", ".join(f"partition {p} up to {o}" for p, o in sorted(rows.applied.items()))
         facts.append([f"rows of {rows.view}", _snapshot(rows.data) + (f"; {streamed}" if streamed else "")])

@@ -25,11 +25,12 @@ class Environment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     logs. `streams` and `tables` put another URL in the place of one stream's or table's. `options` are given to the
     stores of a scheme, for instance `{"s3": {"endpoint": …}}`. Dead letters of streams are kept for `dead_letters`
     after they came; for ever, where it is empty. `request_rate` bounds how often each caller asks for predictions
-    (`100/s`, `600/m`, `100/s+20` with bursts of 20; empty: not at all); a caller is known by the header `request_key`,
-    or by its address. `lookups_logged` is the share (0 to 1) of requests to the feature service that are logged, for
-    `fivefold skew`. Logged predictions are kept for `predictions_kept` (for ever, where it is empty), and no more than
-    the newest `predictions_bytes` of them; logged look-ups too. A server answers to the Host names of `hosts` beside
-    its own address and this machine's (`*`: to any), and to the web pages of `origins` (`https://app.example.com`).
+    (`100/s`, `600/m`, `100/s+20` with bursts of 20; empty: not at all); a caller is known by its user or token, else
+    by the header `request_key`, or by its address. `lookups_logged` is the share (0 to 1) of requests to the feature
+    service that are logged, for `fivefold skew`. Logged predictions are kept for `predictions_kept` (for ever, where
+    it is empty), and no more than the newest `predictions_bytes` of them; logged look-ups too. A server answers to the
+    Host names of `hosts` beside its own address and this machine's (`*`: to any), and to the web pages of `origins`
+    (`https://app.example.com`).
     """
 
     name: str = "dev"

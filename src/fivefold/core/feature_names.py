@@ -42,6 +42,16 @@ def feature_types(model: FeatureList, schemas: Mapping[str, Schema]) -> dict[str
     return types
 
 
+def request_fields(model: FeatureList, schemas: Mapping[str, Schema]) -> dict[str, Type]:
+    """What a request must hold for these features: the entity keys of all views, then the request values."""
+    out: dict[str, Type] = {}
+    for view, _ in chosen(model.features).values():
+        for key in view.entity.key:
+            out[key] = schemas[rows_of(view.source).name][key]
+    out.update({r.name: r.type for r in model.features if isinstance(r, Request)})
+    return out
+
+
 def derived_expression(model: FeatureList, item: Derived, types: Schema) -> tuple[Expression, dict[str, str]]:
     """The parsed expression of a derived feature, and the full feature name behind each name it uses.
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import ClassVar
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import msgspec
 
 from fivefold.core.errors import Invalid, NotFound
+from fivefold.core.features import Derived, Request, Udf
 from fivefold.core.learning import Model
 from fivefold.core.noun import Noun, define
 from fivefold.core.sources import Stream, Table, View
@@ -73,12 +75,28 @@ class Shadow(msgspec.Struct, frozen=True):
         return _share(self.share, "Shadow, share")
 
 
+Step = Model | Request | Derived | Udf
+"""What an endpoint with steps does one after the other; a `Request` only says that a request carries a field."""
+
+
 class Endpoint(Noun, frozen=True, eq=False):
     """Answers requests with a model's champion: `POST /predict/NAME`.
 
     With `slo="20ms"` a request that would be answered later than that is refused at once; without one, a request that
     would be answered after a second. With `cache="5s"` a prediction is given again for so long, where everything that
     it was made from is the same. `rollout` says how a new version is tried: `ff.Canary("10%")`, `ff.Shadow()`.
+
+    With `feature_cache="500ms"` what was read of an entity from the online store is used again for so long: for stores
+    that are far away. Features may then be that much behind.
+
+    With `fallback={"spending.last_amount": 0.0}` requests are answered while the online store does not answer: with
+    the values given here, and null for looked-up features that are not named. Such answers carry a warning.
+
+    With `steps` the answer is what the last of several steps makes: models (each its champion), `ff.Derived` and
+    `ff.Udf`, each under its own name, in an order in which each stands after what it takes by name. What no step makes
+    comes with the request. `model` is one of them: its version names the answers.
+
+        ff.Endpoint("late", deep, steps=[quick, deep, ff.Derived("late", "0.3 * quick + 0.7 * deep > 0.5")])
 
     With `on` and `into` it also answers each event of a stream, whose columns are the fields it takes, with an event of
     another one: that one's columns are filled from the event by name, and from the answer (`prediction`,
@@ -87,27 +105,65 @@ class Endpoint(Noun, frozen=True, eq=False):
     """
 
     kind: ClassVar[str] = "endpoint"
-    later: ClassVar[tuple[str, ...]] = ("slo", "cache", "rollout", "on", "into")
+    later: ClassVar[tuple[str, ...]] = ("slo", "cache", "rollout", "on", "into", "steps", "feature_cache", "fallback")
     model: Model
     slo: str | None = None
     cache: str | None = None
     rollout: Canary | Shadow | None = None
     on: Stream | None = None
     into: Stream | None = None
+    steps: Sequence[Step] = ()
+    feature_cache: str | None = None
+    fallback: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("slo", "cache"):
+        if not isinstance(self.steps, list | tuple):
+            raise Invalid(f"{self.ref}: steps={self.steps!r} is no list.", hint="Write steps=[model, ff.Derived(...)].")
+        define(self, steps=tuple(self.steps))
+        _check_steps(self)
+        for name in ("slo", "cache", "feature_cache"):
             text = getattr(self, name)
             if text is not None:
                 # one spelling of a time, so that "1000ms" and "1s" are the same declaration
                 define(self, **{name: spell(duration(text, f"Endpoint {self.name!r}, {name}"))})
+        if self.fallback is not None and not isinstance(self.fallback, Mapping):
+            raise Invalid(
+                f"{self.ref}: fallback={self.fallback!r} is no mapping.",
+                hint='Write fallback={"VIEW.FEATURE": value}, or fallback={} for nulls.',
+            )
         if self.rollout is not None and not isinstance(self.rollout, Canary | Shadow):
             raise Invalid(f"{self.ref}: rollout={self.rollout!r} (accepted: ff.Canary(...), ff.Shadow(...)).")
         if (self.on is None) != (self.into is None):
             raise Invalid(f"{self.ref}: on= and into= belong together.", hint="Give both streams, or none.")
         if self.on is not None and self.into is not None:
             _check_streams(self.ref, self.on, self.into)
+
+    @property
+    def models(self) -> tuple[Model, ...]:
+        """The models that answer, in order of the steps."""
+        return tuple(s for s in self.steps if isinstance(s, Model)) or (self.model,)
+
+
+def _check_steps(endpoint: Endpoint) -> None:
+    """Raise Invalid for steps that are none, are called alike, do not have the model among them, or make nothing."""
+    steps, where = endpoint.steps, f"{endpoint.ref}, steps"
+    for place, step in enumerate(steps):
+        if not isinstance(step, Step):
+            raise Invalid(f"{where}[{place}] is {step!r} (accepted: a Model, ff.Request, ff.Derived, ff.Udf).")
+    names = [s.name for s in steps]
+    for twice in sorted({n for n in names if names.count(n) > 1}):
+        raise Invalid(f"{where}: two of them are called {twice!r}.", hint="Rename one, or leave it out.")
+    if steps and endpoint.model not in endpoint.models:
+        have = ", ".join(m.name for m in endpoint.models)
+        raise Invalid(
+            f"{where}: the model {endpoint.model.name!r} is none of them (models: {have}).",
+            hint="Put it among them, or name one of them as model=.",
+        )
+    if steps and isinstance(steps[-1], Request):
+        raise Invalid(
+            f"{where}: the last one, {steps[-1].ref}, makes nothing.", hint="The answer is what the last makes."
+        )
 
 
 def _check_streams(ref: str, on: Stream, into: Stream) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from fivefold.core import feature_names
 from fivefold.core.errors import FivefoldError, Invalid, NotFound, Several
 from fivefold.core.expressions import parse
+from fivefold.core.fallback import fallback_errors
 from fivefold.core.features import FeatureView, Request, chosen
 from fivefold.core.learning import GroupSplit, Model, Target
 from fivefold.core.lineage import Column, column_lineage
@@ -14,8 +15,9 @@ from fivefold.core.noun import Noun
 from fivefold.core.project import Project
 from fivefold.core.sites import federations
 from fivefold.core.sources import Source, Stream, Table, View, rows_of
+from fivefold.core.steps import Member, wire
 from fivefold.core.types import Schema, Type
-from fivefold.core.uses import BatchJob
+from fivefold.core.uses import BatchJob, Endpoint
 
 Schemas = Mapping[str, Schema]
 Rule = Callable[[Project, Schemas], Iterator[FivefoldError]]
@@ -233,6 +235,27 @@ def batch_jobs(project: Project, schemas: Schemas) -> Iterator[FivefoldError]:
                 yield _unknown(column, job.over, schema, f"{job.ref}, scored by {job.model.ref}")
 
 
+def endpoints(project: Project, schemas: Schemas) -> Iterator[FivefoldError]:
+    """Each step of an endpoint stands after what it takes, and takes what there is, of its type; so do fallbacks."""
+    for endpoint in project.of(Endpoint.kind):
+        assert isinstance(endpoint, Endpoint)
+        if endpoint.fallback is not None:
+            try:
+                yield from fallback_errors(endpoint, schemas)
+            except (FivefoldError, KeyError):
+                continue  # the model is wired wrongly, which another rule tells
+        if not endpoint.steps:
+            continue
+        try:
+            members = {m.name: _member(m, schemas) for m in endpoint.models}
+        except (FivefoldError, KeyError):
+            continue  # of a model that is wired wrongly, or whose source is not there, another rule tells
+        try:
+            wire(endpoint.ref, endpoint.steps, members)
+        except FivefoldError as e:
+            yield e
+
+
 RULES: tuple[Rule, ...] = (
     source_columns,
     checks,
@@ -241,8 +264,14 @@ RULES: tuple[Rule, ...] = (
     models,
     leaks,
     batch_jobs,
+    endpoints,
     federations,
 )
+
+
+def _member(model: Model, schemas: Schemas) -> Member:
+    label = parse(model.target.label, schemas[rows_of(model.target.source).name], "label")
+    return Member(feature_names.request_fields(model, schemas), label.type is Type.STRING)
 
 
 class _Ancestry:

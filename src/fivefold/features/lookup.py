@@ -8,15 +8,15 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from fivefold.core.errors import FivefoldError
-from fivefold.core.feature_names import FeatureList, derived_expression, feature_types, resolve
+from fivefold.core.feature_names import FeatureList, derived_expression, feature_types, request_fields, resolve
 from fivefold.core.features import Derived, FeatureView, Request, Udf, chosen
-from fivefold.core.sources import rows_of
 from fivefold.core.types import Schema, Type
 from fivefold.features.compile import Scales
 from fivefold.features.entity_keys import row_key
 from fivefold.features.fields import accepted
 from fivefold.features.frame import call_udf
 from fivefold.features.materialise import key_types, state_view, view_plan
+from fivefold.features.recent import FeatureCache, RecentFeatures
 from fivefold.features.state.mark import read_mark
 from fivefold.features.state.newest import ABSENT, EXPIRED, NULL, PRESENT
 from fivefold.features.state.value import Values
@@ -31,7 +31,10 @@ _ARROW = {
     Type.TIMESTAMP: pa.int64(),
 }
 
-__all__ = ["ABSENT", "EXPIRED", "NULL", "PRESENT", "Lookup", "Seen", "Vector"]
+FALLBACK = "fallback"
+"""The store did not answer: a declared value stands here."""
+
+__all__ = ["ABSENT", "EXPIRED", "FALLBACK", "NULL", "PRESENT", "Lookup", "Seen", "Vector"]
 
 
 class Vector(NamedTuple):
@@ -50,7 +53,8 @@ class Vector(NamedTuple):
 class Lookup:
     """The plan of look-ups of one list of features, a model's for instance, made once.
 
-    `online_name` gives the name of a view in the store. A row is a mapping of entity keys and request values.
+    `online_name` gives the name of a view in the store; `recent` keeps what was read for a while. A row is a mapping of
+    entity keys and request values.
     """
 
     def __init__(
@@ -59,16 +63,18 @@ class Lookup:
         schemas: Mapping[str, Schema],
         scales: Scales,
         online_name: Callable[[FeatureView], str],
+        recent: FeatureCache | None = None,
     ) -> None:
         types = dict(feature_types(model, schemas))
         self.names = list(types)
         self._place = {n: i for i, n in enumerate(self.names)}
-        self.fields = _fields(model, schemas)
+        self.fields = request_fields(model, schemas)
         # of an entity that no row was ever seen of, a count is zero and everything else null, as in history
         self.types = types
         self._counts = {n for n, (_, a) in chosen(model.features).items() if a.fn in ("count", "distinct")}
         order: list[str] = []
         self._stored = StoredFeatures(self._plan_views(model, schemas, scales, online_name, order))
+        self._recent = None if recent is None or not self._stored.views else RecentFeatures(self._stored, recent)
         self._requests = [(self._place[r.name], r.name) for r in model.features if isinstance(r, Request)]
         self._later = self._plan_derived(model, types)
         # parts of views stand one after the other, then what is made of them, until they are put in the model's order
@@ -153,9 +159,14 @@ class Lookup:
 
         Of a row whose Udf fails, the reason. Raises Invalid for a moment before what the store holds answers for.
         """
-        parts, seen = self._stored.read(store, rows, at)
+        each: Sequence[dict[str, Seen]] = ()
+        if self._recent is None:
+            parts, seen = self._stored.read(store, rows, at)
+        else:
+            parts, each = self._recent.read(store, rows, at)
+            seen = each[0]
         made, rest, arrange = tuple.__new__, self._rest, self._arrange
-        if len(parts) == 2 and not rest and arrange is None:
+        if len(parts) == 2 and not rest and arrange is None and not each:
             # nothing but two views, whose features stand as they are read
             return [
                 made(Vector, ([*one[0], *two[0]], [*one[1], *two[1]], [*one[2], *two[2]], seen))
@@ -180,7 +191,7 @@ class Lookup:
                 values = [values[p] for p in arrange]
                 times = [times[p] for p in arrange]
                 statuses = [statuses[p] for p in arrange]
-            vector = made(Vector, (values, times, statuses, seen))
+            vector = made(Vector, (values, times, statuses, each[i] if each else seen))
             out.append(self._finish(vector, row) if rest else vector)
         return out
 
@@ -195,6 +206,13 @@ class Lookup:
         if isinstance(made, FivefoldError):
             raise made
         return made.values
+
+    def standing_in(self, stored: Mapping[str, Any], row: Mapping[str, Any]) -> Vector | FivefoldError:
+        """The features of an accepted row with these values for all stored ones; of a row whose Udf fails, why."""
+        count = len(self.names)
+        values = [stored.get(n) for n in self.names]
+        statuses = [FALLBACK if n in stored else ABSENT for n in self.names]
+        return self._finish(Vector(values, [None] * count, statuses, {}), row)
 
     def _finish(self, vector: Vector, row: Mapping[str, Any]) -> Vector | FivefoldError:
         values, _, statuses, _ = vector
@@ -212,23 +230,21 @@ class Lookup:
         return vector
 
 
-def _fields(model: FeatureList, schemas: Mapping[str, Schema]) -> dict[str, Type]:
-    """What a request must hold: the entity keys of all views, then the request values."""
-    out: dict[str, Type] = {}
-    for view, _ in chosen(model.features).values():
-        for key in view.entity.key:
-            out[key] = schemas[rows_of(view.source).name][key]
-    out.update({r.name: r.type for r in model.features if isinstance(r, Request)})
-    return out
-
-
 def _apply(function: Callable[..., Any], places: list[int]) -> Callable[[list[Any]], Any]:
     return lambda values: function(*[values[p] for p in places])
 
 
 def _call(item: Udf, places: list[tuple[int, Type]]) -> Callable[[list[Any]], Any]:
-    def call(values: list[Any]) -> Any:
-        out = call_udf(item, [pa.chunked_array([pa.array([values[p]], _ARROW[kind])]) for p, kind in places])
+    call = udf_of_row(item, [kind for _, kind in places])
+    return lambda values: call([values[p] for p, _ in places])
+
+
+def udf_of_row(item: Udf, kinds: Sequence[Type]) -> Callable[[Sequence[Any]], Any]:
+    """A Udf as a function of one row's inputs, of these types; it raises Invalid when the Udf fails."""
+
+    def call(values: Sequence[Any]) -> Any:
+        columns = [pa.chunked_array([pa.array([v], _ARROW[kind])]) for v, kind in zip(values, kinds, strict=True)]
+        out = call_udf(item, columns)
         return (out.cast(pa.int64()) if pa.types.is_timestamp(out.type) else out)[0].as_py()
 
     return call

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
@@ -17,7 +17,7 @@ from fivefold.features.state.newest import ABSENT, EXPIRED, NULL, PRESENT, Part
 from fivefold.features.state.value import Values
 from fivefold.ports.online import MARK, OnlineStore
 
-_ATTEMPTS = 20
+ATTEMPTS = 20
 
 
 class Seen(msgspec.Struct, frozen=True, array_like=True):
@@ -31,6 +31,12 @@ class Seen(msgspec.Struct, frozen=True, array_like=True):
     snapshot: str
     applied: Mapping[int, int]
     pending: tuple[tuple[int, int], ...] = ()
+
+
+class Reads(Protocol):
+    """What tiles are read from."""
+
+    def get(self, pairs: Sequence[tuple[str, bytes]]) -> list[bytes | None]: ...
 
 
 class StoredView(NamedTuple):
@@ -47,7 +53,7 @@ class StoredView(NamedTuple):
     """`values.quick`, one step nearer."""
 
 
-class _Marks(NamedTuple):
+class Marks(NamedTuple):
     """What the views' own marks say, read once for each materialisation; `pairs` reads them and those of streams."""
 
     raw: list[bytes | None]
@@ -63,8 +69,8 @@ class StoredFeatures:
 
     def __init__(self, views: Sequence[StoredView]) -> None:
         self.views = views
-        self._marks = self._told([None] * len(views))
-        self._seen: tuple[_Marks, list[bytes | None], dict[str, Seen], int] | None = None
+        self.marks = self.told([None] * len(views))
+        self._seen: tuple[Marks, list[bytes | None], dict[str, Seen], int] | None = None
 
     def read(
         self, store: OnlineStore, rows: Sequence[Mapping[str, Any]], at: int
@@ -73,7 +79,7 @@ class StoredFeatures:
 
         Raises Invalid for a moment before what the store holds answers for, Unavailable when it never holds still.
         """
-        for _ in range(_ATTEMPTS):
+        for _ in range(ATTEMPTS):
             found = self._read_one(store, rows[0], at) if len(rows) == 1 else self._read(store, rows, at)
             if found is not None:
                 return found
@@ -83,14 +89,14 @@ class StoredFeatures:
         self, store: OnlineStore, row: Mapping[str, Any], at: int
     ) -> tuple[list[list[Part]], dict[str, Seen]] | None:
         """The same as `_read` with less around it, for the one row of most requests."""
-        marks, views = self._marks, self.views
+        marks, views = self.marks, self.views
         if not marks.simple:
             return self._read(store, [row], at)
         pairs = [(spaces[0], view.key(row)) for view, spaces in zip(views, marks.spaces, strict=True)]
         found = store.get(marks.pairs + pairs)
         own = len(views)
         if found[:own] != marks.raw:
-            self._marks = self._told(found[:own])
+            self.marks = self.told(found[:own])
             return None
         seen = self._seen_of(marks, [], at)
         parts: list[list[Part]] = []
@@ -101,8 +107,8 @@ class StoredFeatures:
                 parts.append([quick])
             else:
                 try:
-                    parts.append([self._part(store, view, [pair[0]], pair[1], [raw], at)])
-                except _Gone:
+                    parts.append([self.part(store, view, [pair[0]], pair[1], [raw], at)])
+                except Gone:
                     return None
         return parts, seen
 
@@ -110,7 +116,7 @@ class StoredFeatures:
         self, store: OnlineStore, rows: Sequence[Mapping[str, Any]], at: int
     ) -> tuple[list[list[Part]], dict[str, Seen]] | None:
         """None when a view was made anew meanwhile, which the next attempt knows."""
-        marks = self._marks
+        marks = self.marks
         pairs = marks.pairs.copy()
         spots: list[list[int]] = []
         asked: list[list[bytes]] = []
@@ -130,7 +136,7 @@ class StoredFeatures:
         found = store.get(pairs)
         own, place = len(self.views), len(marks.pairs)
         if found[:own] != marks.raw:
-            self._marks = self._told(found[:own])
+            self.marks = self.told(found[:own])
             return None
         seen = self._seen_of(marks, found[own:place], at)
         out: list[list[Part]] = []
@@ -141,22 +147,22 @@ class StoredFeatures:
                     out.append([view.nothing] * len(rows))
                     continue
                 parts = [
-                    self._part(store, view, spaces, key, found[place + n :: count][: len(spaces)], at)
+                    self.part(store, view, spaces, key, found[place + n :: count][: len(spaces)], at)
                     if len(spaces) > 1
                     else view.nothing
                     if (raw := found[place + n]) is None
-                    else (view.quick(raw, at) or self._part(store, view, spaces, key, [raw], at))
+                    else (view.quick(raw, at) or self.part(store, view, spaces, key, [raw], at))
                     for n, key in enumerate(keys)
                 ]
                 place += count * len(spaces)
                 out.append([parts[i] for i in places])
-        except _Gone:
+        except Gone:
             return None
         return out, seen
 
-    def _part(
+    def part(
         self,
-        store: OnlineStore,
+        store: Reads,
         view: StoredView,
         spaces: Sequence[str],
         key: bytes,
@@ -180,11 +186,11 @@ class StoredFeatures:
         ]
         return [m.value for m in made], [m.time for m in made], statuses
 
-    def _told(self, raw: list[bytes | None]) -> _Marks:
+    def told(self, raw: list[bytes | None]) -> Marks:
         marks = [None if r is None else read_mark(r) for r in raw]
         spaces = [spaces_of(v.name, m) if m else [] for v, m in zip(self.views, marks, strict=True)]
         streams = chain.from_iterable(s[1:] for s in spaces)
-        return _Marks(
+        return Marks(
             raw,
             marks,
             spaces,
@@ -192,16 +198,16 @@ class StoredFeatures:
             all(len(s) == 1 for s in spaces),
         )
 
-    def _seen_of(self, marks: _Marks, streams: list[bytes | None], at: int) -> dict[str, Seen]:
+    def _seen_of(self, marks: Marks, streams: list[bytes | None], at: int) -> dict[str, Seen]:
         """What each view's values are made of. Raises Invalid for a moment before what they answer for."""
         known = self._seen
         if known is None or known[0] is not marks or known[1] != streams:
-            known = self._seen = (marks, streams, *self._read_streams(marks, streams))
+            known = self._seen = (marks, streams, *self.read_streams(marks, streams))
         if at < known[3]:
-            self._refuse(marks, streams, at)
+            self.refuse(marks, streams, at)
         return known[2]
 
-    def _read_streams(self, marks: _Marks, streams: list[bytes | None]) -> tuple[dict[str, Seen], int]:
+    def read_streams(self, marks: Marks, streams: list[bytes | None]) -> tuple[dict[str, Seen], int]:
         seen: dict[str, Seen] = {}
         for view, mark, its in self._with_streams(marks, streams):
             cut = sorted(mark.cut.items())
@@ -209,7 +215,7 @@ class StoredFeatures:
             seen[view.label] = Seen(view.name, mark.snapshot, applied, mark.pending)
         return seen, max((_since(mark, its) for _, mark, its in self._with_streams(marks, streams)), default=-(2**63))
 
-    def _refuse(self, marks: _Marks, streams: list[bytes | None], at: int) -> None:
+    def refuse(self, marks: Marks, streams: list[bytes | None], at: int) -> None:
         for view, mark, its in self._with_streams(marks, streams):
             if at < (since := _since(mark, its)):
                 raise Invalid(
@@ -218,7 +224,7 @@ class StoredFeatures:
                 )
 
     def _with_streams(
-        self, marks: _Marks, streams: list[bytes | None]
+        self, marks: Marks, streams: list[bytes | None]
     ) -> list[tuple[StoredView, Mark, list[Mark | None]]]:
         """The views that hold something, with their marks and those of their streams' partitions."""
         out, place = [], 0
@@ -231,7 +237,7 @@ class StoredFeatures:
         return out
 
 
-class _Gone(Exception):
+class Gone(Exception):
     """The rows of a tile were rewritten after the state that names them was read."""
 
 
@@ -239,8 +245,8 @@ def _since(mark: Mark, streams: Sequence[Mark | None]) -> int:
     return max([mark.since, *(m.since for m in streams if m is not None)])
 
 
-def _tiles(store: OnlineStore, space: str, key: bytes, refs: Sequence[int]) -> list[bytes]:
+def _tiles(store: Reads, space: str, key: bytes, refs: Sequence[int]) -> list[bytes]:
     found = store.get([(space, tile_key(key, ref)) for ref in refs])
     if None in found:
-        raise _Gone
+        raise Gone
     return [raw for raw in found if raw is not None]

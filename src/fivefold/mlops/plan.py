@@ -211,19 +211,17 @@ def _rebuild(workspace: Workspace, noun: Noun, because: tuple[str, ...], fresh: 
             rows, seconds = info["rows"]["train"], info["seconds"]
             return [Rebuild(noun.ref, because, "train a new version", f"fivefold train {noun.name}", rows, seconds)]
         case Endpoint():
-            held = catalog.aliases.current(noun.model.name, "champion")
-            return (
-                []
-                if held is None
-                else [
-                    Rebuild(
-                        noun.ref,
-                        because,
-                        f"goes on serving {noun.model.name}@{held} until a new version is promoted",
-                        f"fivefold train {noun.model.name}",
-                    )
-                ]
-            )
+            held = {m.name: catalog.aliases.current(m.name, "champion") for m in noun.models}
+            return [
+                Rebuild(
+                    noun.ref,
+                    because,
+                    f"goes on serving {model}@{version} until a new version is promoted",
+                    f"fivefold train {model}",
+                )
+                for model, version in held.items()
+                if version is not None and (len(held) == 1 or set(because) & _stands_on(workspace, model))
+            ]
         case BatchJob():
             return (
                 []
@@ -240,6 +238,10 @@ def _rebuild(workspace: Workspace, noun: Noun, because: tuple[str, ...], fresh: 
                 ]
             )
     return []
+
+
+def _stands_on(workspace: Workspace, model: str) -> set[str]:
+    return set(workspace.project.closure([f"{Model.kind}:{model}"]))
 
 
 def _last(workspace: Workspace, kind: str, step: str) -> float | None:

@@ -45,19 +45,31 @@ SCHEMA = pa.schema(
         ("row", pa.string()),
         ("features", pa.map_(pa.string(), _FEATURE)),
         ("seen", pa.string()),
+        ("steps", pa.string()),
     ]
 )
-"""Times are microseconds UTC; `row` and `seen` are JSON, and so is `value` of a feature. AT is a word of SQL."""
+"""Times are microseconds UTC; `row`, `seen`, `steps` and `value` of a feature are JSON. AT is a word of SQL."""
 
+_NULL = b"null"
 _NUMBER = r"^-?[0-9]"
 _TEXTS = ("id", "endpoint", "model", "key")
 
 
-class Prediction(msgspec.Struct, frozen=True):
+class StepsUsed(msgspec.Struct, frozen=True):
+    """How several steps answered: the digest under which they are kept, the version of each model, the last step."""
+
+    graph: str
+    versions: dict[str, int]
+    last: str
+
+
+class Prediction(msgspec.Struct, frozen=True, omit_defaults=True):
     """One answer. Times are microseconds UTC; `features` holds (value, event time, status) by name.
 
-    The features are as of `as_of`, made of the rows that `seen` says by feature view. A look-up of features has no
-    model, and 0 for a version: its features are those of the project file as it was applied then.
+    Of an endpoint with steps, `steps` says which; its features are called `MODEL.FEATURE`, its views `MODEL.VIEW`, and
+    what a step made is a feature of the step's name. The features are as of `as_of`, made of the rows that `seen` says
+    by feature view. A look-up of features has no model, and 0 for a version: its features are those of the project file
+    as it was applied then.
     """
 
     id: str
@@ -72,6 +84,12 @@ class Prediction(msgspec.Struct, frozen=True):
     seen: dict[str, Seen]
     prediction: Any
     latency_us: int
+    steps: StepsUsed | None = None
+
+    @property
+    def versions(self) -> dict[str, int]:
+        """By model, the version that was asked."""
+        return {self.model: self.version} if self.steps is None else self.steps.versions
 
 
 class _Line(msgspec.Struct, frozen=True, gc=False):
@@ -87,8 +105,9 @@ class _Line(msgspec.Struct, frozen=True, gc=False):
     features: dict[str, tuple[msgspec.Raw, int | None, str]]
     as_of: int
     seen: msgspec.Raw
-    prediction: float | dict[str, float | None] | None
+    prediction: float | bool | str | dict[str, float | None] | None
     latency_us: int
+    steps: msgspec.Raw = msgspec.Raw(_NULL)
 
 
 class FileName(NamedTuple):
@@ -210,7 +229,7 @@ def _batch(lines: list[_Line]) -> pa.RecordBatch:
         names += line.features
         for value, time, status in line.features.values():
             raw = bytes(value)
-            values.append(None if raw == b"null" else raw)
+            values.append(None if raw == _NULL else raw)
             times.append(time)
             statuses.append(status)
         offsets.append(len(names))
@@ -231,7 +250,9 @@ def _batch(lines: list[_Line]) -> pa.RecordBatch:
     columns["row"] = pa.array([bytes(line.row) for line in lines], pa.string())
     columns["seen"] = pa.array([bytes(line.seen) for line in lines], pa.string())
     said = [line.prediction for line in lines]
-    columns["prediction"] = pa.array([None if isinstance(s, dict) else s for s in said], pa.float64())
+    # another answer than a number is the value of the last step, which is among the features
+    columns["prediction"] = pa.array([float(s) if type(s) in (int, float) else None for s in said], pa.float64())  # type: ignore[arg-type]
+    columns["steps"] = pa.array([None if (raw := bytes(line.steps)) == _NULL else raw for line in lines], pa.string())
     columns["probabilities"] = pa.array(
         [list(s.items()) if isinstance(s, dict) else None for s in said], SCHEMA.field("probabilities").type
     )
@@ -265,6 +286,9 @@ def predictions_of(table: pa.Table) -> list[Prediction]:
         for p, c in zip(table["prediction"].to_pylist(), table["probabilities"].to_pylist(), strict=True)
     ]
     at, as_of = (table[name].cast(pa.int64()).to_pylist() for name in ("served_at", "as_of"))
+    # files of an earlier day have no such column
+    steps = _texts(table["steps"]) if "steps" in table.column_names else [None] * len(table)
+    used = [None if s is None else msgspec.convert(s, StepsUsed) for s in steps]
     plain = {name: table[name].to_pylist() for name in (*_TEXTS, "version", "latency_us")}
     return [
         Prediction(
@@ -273,7 +297,10 @@ def predictions_of(table: pa.Table) -> list[Prediction]:
             row=rows[i],
             features=dict(zip(names[start:stop], triples[start:stop], strict=True)),
             seen=msgspec.convert(seen[i], dict[str, Seen], str_keys=True),
-            prediction=said[i],
+            prediction=said[i]
+            if said[i] is not None or (by := used[i]) is None
+            else triples[start + names[start:stop].index(by.last)][0],
+            steps=used[i],
             **{name: column[i] for name, column in plain.items()},
         )
         for i, (start, stop) in enumerate(pairwise(offsets))

@@ -269,6 +269,8 @@ def test_a_model_is_fetched_once_and_goes_on_where_the_line_was_cut(make: Callab
         turn(sites[1:])
     assert server.coordinators["counts"].over
     assert len(got) == len(set(got)) == 5
+    # and what is of no use any more is not kept
+    assert len(list(site.part._store.list())) == 5
     assert site.worked == [1, 2]
 
 

@@ -13,7 +13,7 @@ from sqlalchemy import delete
 
 from fivefold.catalog.federated_rounds import Rounds
 from fivefold.catalog.federated_tables import messages, rounds
-from fivefold.core.errors import Conflict
+from fivefold.core.errors import Conflict, NotFound
 from fivefold.federated.rounds import coordinator as coordinators
 from fivefold.federated.rounds.replay import replay
 
@@ -135,6 +135,30 @@ def test_rounds_of_other_modes_are_computed_again_too(make: Callable[..., Any], 
     server, sites = make(mode.get("cohort", 4), **mode, policy={"modes": (mode["mode"],)})
     turn(sites, 20)
     assert replay(server.catalog.rounds, "counts", 2, Adding(), server.models, server.uploads).same
+
+
+def test_vectors_are_kept_of_the_last_rounds_and_of_none_that_came_to_nothing(make: Callable[..., Any], clock: Any) -> None:
+    server, sites = make(length=400_000, rounds=3, replayable=1, seconds=100)
+    turn(sites, 30)
+    assert len(server.catalog.rounds.all("counts")) == 3
+    kept = set(server.uploads.list())
+    assert replay(server.catalog.rounds, "counts", 3, Adding(), server.models, server.uploads).same
+    for number in (1, 2):
+        with pytest.raises(NotFound):
+            replay(server.catalog.rounds, "counts", number, Adding(), server.models, server.uploads)
+    # four masked vectors of one chunk, and all masks together: 3.2 MB
+    assert len(kept) == 4 + 4
+
+
+def test_a_vector_that_came_in_two_rounds_is_kept_for_the_second(make: Callable[..., Any]) -> None:
+    server, sites = make(mode="plain", length=400_000, rounds=3, replayable=2, policy={"modes": ("plain",)})
+    for site in sites:
+        site.part.close()
+        site.start(lambda manifest, model: np.zeros(manifest.length, np.uint64))
+    turn(sites, 15)
+    assert server.coordinators["counts"].over
+    for number in (2, 3):
+        assert replay(server.catalog.rounds, "counts", number, Adding(), server.models, server.uploads).same
 
 
 def test_a_round_that_is_not_done_has_nothing_to_replay(make: Callable[..., Any]) -> None:

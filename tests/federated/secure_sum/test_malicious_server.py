@@ -106,6 +106,21 @@ def test_one_client_under_two_names_is_refused() -> None:
     refuses(play, with_advert(roster, 2, twin, play.terms.session), "one key")
 
 
+@pytest.mark.parametrize("field", ["cipher_key", "mask_key"])
+@pytest.mark.parametrize("key", [bytes(32), b"\x01" + bytes(31), b"short"])
+def test_keys_of_low_order_are_refused_though_a_corrupt_client_has_signed_them(field: str, key: bytes) -> None:
+    play = Play(4)
+    roster = told(play)
+    weak = replace(roster.adverts[1], **{field: key})
+    weak = replace(weak, signature=identity("c0001").sign(weak.signed(play.terms.session)))
+    honest, changed = play.clients[ONE], with_advert(roster, 1, weak, play.terms.session)
+    if field == "mask_key":
+        sealed: Any = honest.receive(changed)
+        refuses(play, Delivery(dict(sealed.sealed)), "not one of X25519")
+    else:
+        refuses(play, changed, "not one of X25519")
+
+
 def test_a_small_cohort_is_refused() -> None:
     play = Play(6, min_survivors=5)
     lonely = SumServer(terms(6), list(play.clients), lambda name, _: identity(name).public_key().public_bytes_raw())

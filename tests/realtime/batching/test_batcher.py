@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from fivefold.core.errors import Invalid
 from fivefold.realtime.batching.batcher import Batcher
+from fivefold.realtime.batching.cache import InFlight
 from fivefold.realtime.batching.queue import AGE
 from fivefold.realtime.protocols.bounds import Expired, Overloaded
 
@@ -67,6 +68,63 @@ def test_only_equal_signatures_are_merged(loop: FakeLoop) -> None:
         ask(live, batch(1, **more))
     loop.turn()
     assert sorted(len(c) for c in live.calls) == [1, 1, 2, 2]
+
+
+class Flying(FakeLive):
+    """Another thread is making what is asked for, as long as it is asked on the loop."""
+
+    flying = False
+
+    def answer_together(self, batches: Any) -> Any:
+        if self.flying and not self.loop.aside_now:
+            raise InFlight
+        return super().answer_together(batches)
+
+
+def test_what_another_thread_makes_is_waited_for_aside(loop: FakeLoop) -> None:
+    ask, live = batcher(loop), Flying(loop)
+    busy(loop, ask, live)
+    live.calls.clear()
+    live.flying = True
+    alone: Any = ask(live, batch(1))
+    loop.turn()
+    assert live.calls == []
+    assert len(loop.jobs) == 1
+    others: Any = [ask(live, batch(x)) for x in (2, 3)]
+    loop.turn()
+    assert len(loop.jobs) == 1, "there is one worker: they wait for it"
+    live.flying = False
+    loop.finish_job()
+    assert alone.result().predictions == [2.0]
+    assert [o.result().predictions for o in others] == [[4.0], [6.0]]
+    assert live.calls == [[[1]], [[2], [3]]]
+
+
+def test_how_long_it_was_waited_for_says_nothing_of_calls(loop: FakeLoop) -> None:
+    ask, live = batcher(loop), Flying(loop)
+    busy(loop, ask, live)
+    live.flying, live.once = True, 500 * MS
+    found: Any = ask(live, batch(1))
+    loop.turn()
+    loop.finish_job()
+    assert found.result().predictions == [2.0]
+    assert ask.lanes["doubled"].calling.usual(1) < MS
+
+
+def test_who_waits_for_another_thread_is_refused_when_its_time_is_over(loop: FakeLoop) -> None:
+    ask, live = batcher(loop), Flying(loop)
+    busy(loop, ask, live)
+    live.flying = True
+    ask(live, batch(1))
+    loop.turn()
+    late: Any = ask(live, batch(2, deadline=loop.time + 20 * MS))
+    loop.turn()
+    loop.pass_time(30 * MS)
+    with pytest.raises(Expired):
+        late.result()
+    live.calls.clear()
+    loop.finish_job()
+    assert live.calls == [[[1]]], "it is not computed for nobody"
 
 
 def test_a_request_that_comes_alone_is_answered_at_once(loop: FakeLoop) -> None:

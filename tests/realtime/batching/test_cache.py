@@ -9,15 +9,14 @@ from fivefold.realtime.batching.cache import ENTRY_BYTES, PredictionCache, diges
 
 
 def made(cache: PredictionCache, keys: list[bytes], values: dict[bytes, Any]) -> list[Any]:
-    found, places = cache.find(keys)
-    return cache.fill(keys, found, places, [values[keys[i]] for i in places])
+    return cache.through(keys, lambda places: [values[keys[i]] for i in places])
 
 
 def test_a_hundred_of_the_same_are_computed_once() -> None:
     cache = PredictionCache(5)
-    found, places = cache.find([b"k"] * 100)
-    assert places == [0]
-    assert cache.fill([b"k"] * 100, found, places, [0.5]) == [0.5] * 100
+    asked: list[list[int]] = []
+    assert cache.through([b"k"] * 100, lambda places: asked.append(places) or [0.5]) == [0.5] * 100  # type: ignore[func-returns-value]
+    assert asked == [[0]]
     assert (cache.misses, cache.shared, cache.hits) == (1, 99, 0)
     assert made(cache, [b"k"], {}) == [0.5]
     assert cache.hits == 1

@@ -121,7 +121,7 @@ def test_a_running_endpoint_outlives_any_library_s_error(shop: Any, monkeypatch:
 
     with shop.app() as asker:
         shop.another_version()
-        monkeypatch.setattr("fivefold.realtime.endpoints.endpoint.champion", broken)
+        monkeypatch.setattr("fivefold.realtime.endpoints.loading.served", broken)
         live = asker.live["returned"]
         live.refresh()
         assert "returned@2 cannot be loaded: KeyError: 'anything'." in str(live.trouble)

@@ -128,7 +128,7 @@ def test_health_says_who_waits_and_what_is_wrong(shop: Any, untrained: Any) -> N
 def test_a_fault_of_ours_fails_one_request_and_says_nothing_of_the_inside(
     asker: Any, row: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    asker.live["returned"]._using.lookup.vectors = None
+    asker.live["returned"]._using._looked_up = None
     status, body = asker.ask(row)
     assert status == 500
     assert message(body) == "something is wrong here, not with the request. The server's log says what."

@@ -363,3 +363,27 @@ def test_the_commands_from_nothing_to_a_closed_door(shop: Any) -> None:
     said = "".join(e.stdout + e.stderr for e in everything) + "".join(f.read_bytes().decode("latin-1") for f in (shop.root / ".fivefold").glob("catalog.db*"))
     for hidden in (password, token.stdout.strip()[16:], whole["token"][16:]):
         assert hidden not in said
+
+
+def test_the_conformance_kit_asks_a_closed_server_with_a_token_from_a_file_or_the_environment(
+    shop: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from typer.testing import CliRunner
+
+    from fivefold.cli.main import app
+
+    token = made_token(shop)
+    file = tmp_path / "token.txt"
+    with shop.serve("--grpc-port", "0") as server:
+        words = ["conformance", f"http://127.0.0.1:{server.port}", "--model", "returned", "--grpc", server.grpc]
+        assert CliRunner().invoke(app, words).exit_code == 1
+        file.write_text(f"{token}\n")
+        told = CliRunner().invoke(app, [*words, "--token-file", str(file)])
+        assert told.exit_code == 0, told.output
+        assert "0 failed" in told.output
+        assert token not in told.output
+        monkeypatch.setenv("FIVEFOLD_TOKEN", token)
+        assert CliRunner().invoke(app, words[:4]).exit_code == 0
+    file.write_text("two words")
+    refused = CliRunner().invoke(app, [*words, "--token-file", str(file)])
+    assert "does not hold a token alone" in str(refused.exception)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -21,13 +22,17 @@ def _few(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_stages_follow_one_another_and_make_up_the_whole(shop: Any) -> None:
     shop.edit('ff.Endpoint("returned", returned)',
-              'ff.Endpoint("returned", returned, cache="1h", slo="50ms")\nother = ff.Endpoint("other", returned)')
+              'ff.Endpoint("returned", returned, cache="1h", slo="50ms")\nother = ff.Endpoint("other", returned, feature_cache="1h", steps=[returned, ff.Derived("sure", "returned > 0.5")])')
     with shop.open() as w:
         chosen = [e for e in w.project.of(Endpoint.kind) if isinstance(e, Endpoint)]
         plan, other = explain.explained(w, chosen, 1_772_000_000_000_000)
         assert list(read_predictions(w.state, 10)) == [], "nothing of it is in the real log"
     assert {plan.endpoint, other.endpoint} == {"returned", "other"}
-    plan = plan if plan.endpoint == "returned" else other
+    plan, other = (plan, other) if plan.endpoint == "returned" else (other, plan)
+    assert "steps one after the other" in next(s.what for s in other.stages if s.name == "model")
+    assert "lookup" not in [s.name for s in other.stages]
+    assert any(re.match(r"feature cache: \d+ of \d+ rows", n) for n in other.notes)
+    assert "feature cache: none; every request reads the online store." in plan.notes
     assert [s.name for s in plan.stages] == [
         "read", "admit", "decode", "wait", "lookup", "model", "log", "encode", "write", "whole"]
     *parts, whole = plan.stages

@@ -285,6 +285,9 @@ def test_a_chunked_body_that_grows_too_long_is_cut_off(one_server: Any, row: dic
 def test_a_full_disk_drops_log_lines_and_answers_go_on(shop: Any, row: dict[str, Any]) -> None:
     with shop.serve(program=FULL_DISK) as server:
         until = time.monotonic() + 20
+        assert server.ask(row)[0] == 200
+        while not read_predictions(shop.root / ".fivefold", 10):
+            assert time.monotonic() < until
         # a short line may still fit, after which there is no trouble until the next one
         while not ((about := server.get("/v2/health/ready")[1])["predictions_not_logged"] and about["log_trouble"]):
             assert server.ask(row)[0] == 200

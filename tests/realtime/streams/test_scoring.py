@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -30,7 +31,7 @@ from fivefold.mlops.train import train
 from fivefold.ports.streams import Broker
 from fivefold.realtime.endpoints.endpoint import Live
 from fivefold.realtime.prediction_log.log import PredictionLog
-from fivefold.realtime.streams.dead_letters import dead_letters
+from fivefold.realtime.streams.dead_letters import answer_again, dead_letters
 from fivefold.realtime.streams.scoring import FROM, Scorer
 from fivefold.realtime.streams.streaming import Streaming
 from fivefold.workspace import Workspace
@@ -304,3 +305,127 @@ def test_events_that_the_broker_removed_unread_are_counted_and_said(
         assert standing.lost + standing.read == 600
         assert f"the broker removed {standing.lost} events before they were answered" in caplog.text
         assert len(answers(workspace)) == standing.answered == standing.read
+
+
+def test_a_label_that_steps_make_answers_an_event(shop: Path) -> None:
+    project = shop / "project.py"
+    steps = 'steps=[model, ff.Derived("size", "case when m > 0.2 then \'big\' else \'small\' end")]'
+    project.write_text(project.read_text().replace('"prediction": float,', '"label": str,').replace(
+        "on=asked, into=scored", f"on=asked, into=scored, {steps}"))
+    with sp.opened(shop) as workspace:
+        send(workspace, asks(12))
+        with Streaming(workspace) as streaming:
+            assert streaming.drain() == 12
+        found = answers(workspace)
+    assert len(found) == 12
+    assert {a["label"] for a in found} <= {"big", "small"}
+
+
+def told_letters(workspace: Workspace) -> dict[bytes, bool]:
+    """By what came, whether it was answered since."""
+    with contextlib.closing(workspace.online()) as store:
+        return {d.letter.value: d.letter.replayed is not None for d in dead_letters(store, "asked", endpoint="m")}
+
+
+@pytest.fixture
+def broken(monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """Events, by what they ask, that cannot be answered while they are in it."""
+    asked: set[str] = set()
+    message = Scorer._message
+
+    def fails(self: Scorer, record: Any, event: dict[str, Any], outcome: Any, i: int) -> Any:
+        if event["ask"] in asked:
+            raise Invalid("not now.")
+        return message(self, record, event, outcome, i)
+
+    monkeypatch.setattr(Scorer, "_message", fails)
+    return asked
+
+
+def test_letters_of_an_endpoint_are_answered_again_once(shop: Path, broken: set[str]) -> None:
+    with sp.opened(shop) as workspace:
+        broken |= {"a3", "a5", "a8"}
+        send(workspace, [*asks(10), b"{"])
+        with Streaming(workspace, ["asked"]) as streaming:
+            streaming.drain()
+        bounds = [b.bounds(p) for b in [topic(workspace, "asked")] for p in range(2)]
+        endpoint = endpoint_of(workspace)
+        assert answer_again(workspace, endpoint) == (0, 4)
+        broken.remove("a5")
+        with contextlib.closing(workspace.online()) as store:
+            places = {d.letter.value: (d.partition, d.letter.offset) for d in dead_letters(store, "asked", endpoint="m")}
+        with pytest.raises(NotFound, match="no dead letter 1:999 of asked"):
+            answer_again(workspace, endpoint, [(1, 999)])
+        five = next(place for value, place in places.items() if b'"a5"' in value)
+        assert answer_again(workspace, endpoint, [five]) == (1, 0)
+        assert answer_again(workspace, endpoint, [five]) == (0, 0)
+        broken.clear()
+        assert answer_again(workspace, endpoint, reasons=["undecodable"]) == (0, 1)
+        command = [sys.executable, "-c", "from fivefold.cli.main import run; run()", "dead-letters", "replay", "asked",
+                   "--project", str(shop), "--endpoint"]
+        done = subprocess.run([*command, "m"], check=True, capture_output=True, text=True)
+        assert done.stdout == "2 letters answered by m. 1 still cannot be.\n"
+        refused = subprocess.run([*command, "n"], capture_output=True, text=True)
+        assert refused.returncode == 1
+        assert "no endpoint on stream:asked 'n'" in refused.stderr
+        assert answer_again(workspace, endpoint) == (0, 1)
+        found = answers(workspace)
+        assert Counter(a["ask"] for a in found) == Counter(f"a{n}" for n in range(10))
+        assert sorted(told_letters(workspace).values()) == [False, True, True, True]
+        # nothing was sent to the stream, and the counts reconcile
+        assert [b.bounds(p) for b in [topic(workspace, "asked")] for p in range(2)] == bounds
+        with Streaming(workspace, ["asked"]) as streaming:
+            (report,) = streaming.answered()
+        totals = list(report.partitions.values())
+        assert (sum(p.read for p in totals), sum(p.answered for p in totals), sum(p.dead for p in totals)) == (11, 10, 1)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 6, *[pytest.param(n, marks=pytest.mark.long) for n in range(20, 60)]])
+def test_killed_at_any_point_and_beside_a_worker_no_letter_is_answered_twice(
+    shop: Path, broken: set[str], monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    chance = random.Random(seed)
+    fails = {"after": 0.3, "before": 0.2, "commit": 0.3}
+    append, commit = Log.append_behind, Lmdb.commit
+
+    def sends(self: Log, messages: Any, partition: int, behind: int) -> int:
+        if chance.random() < fails["before"]:
+            raise Unavailable("it is gone.")
+        newest = append(self, messages, partition, behind)
+        if chance.random() < fails["after"]:
+            raise Unavailable("it is gone.")
+        return newest
+
+    def notes(self: Lmdb, writes: Any) -> None:
+        if any("#scored" in w.space for w in writes) and chance.random() < fails["commit"]:
+            raise Unavailable("it is gone.")
+        commit(self, writes)
+
+    with sp.opened(shop) as workspace:
+        monkeypatch.setattr(Log, "append_behind", sends)
+        monkeypatch.setattr(Lmdb, "commit", notes)
+        endpoint, sent = endpoint_of(workspace), 0
+        with Streaming(workspace, ["asked"]) as running:  # it goes on all the time, and knows what it knew
+            for _ in range(14):
+                more = chance.randrange(12)
+                broken |= {f"a{n}" for n in range(sent, sent + more) if chance.random() < 0.4}
+                send(workspace, asks(more, sent))
+                sent += more
+                for _ in range(chance.randrange(4)):
+                    with contextlib.suppress(Unavailable, Conflict):
+                        running.step()
+                broken -= {one for one in broken if chance.random() < 0.5}
+                with contextlib.suppress(Unavailable):
+                    answer_again(workspace, endpoint)
+        fails.update(after=0, before=0, commit=0)
+        broken.clear()
+        with Streaming(workspace, ["asked"]) as streaming:
+            streaming.drain()
+        answer_again(workspace, endpoint)
+        assert all(told_letters(workspace).values())
+        assert told_letters(workspace)
+        assert Counter(a["ask"] for a in answers(workspace)) == Counter(f"a{n}" for n in range(sent))
+        with Streaming(workspace, ["asked"]) as streaming:
+            (report,) = streaming.answered()
+        totals = list(report.partitions.values())
+        assert (sum(p.read for p in totals), sum(p.answered for p in totals), sum(p.dead for p in totals)) == (sent, sent, 0)

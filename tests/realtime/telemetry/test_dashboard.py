@@ -55,7 +55,8 @@ def test_nearly_every_metric_is_on_the_dashboard() -> None:
     shown = {n for e in EXPRESSIONS for n in re.findall(r"(?:fivefold|process)_\w+", e)}
     shown |= {re.sub(r"_(total|bucket|sum|count)$", "", n) for n in shown} | {"fivefold_endpoint_ready"}
     left = set(BY_NAME) - shown
-    assert left <= {"fivefold_cache_entries", "fivefold_cache_bytes", "fivefold_concurrency_limit", "process_start_time_seconds",
+    assert left <= {"fivefold_cache_entries", "fivefold_cache_bytes", "fivefold_feature_cache_entries", "fivefold_feature_cache_bytes",
+                    "fivefold_concurrency_limit", "process_start_time_seconds",
                     "fivefold_rollout_differing_rows", "fivefold_prediction_log_one_of", "fivefold_prediction_log_waiting"}
 
 

@@ -92,7 +92,7 @@ def test_what_expires_or_is_asked_too_often_is_counted(shop: Any, row: dict[str,
 
 
 def test_the_cache_a_trial_and_the_log_are_shown(shop: Any, row: dict[str, Any]) -> None:
-    shop.edit('ff.Endpoint("returned", returned)', 'ff.Endpoint("returned", returned, cache="1h", slo="500ms", rollout=ff.Canary("100%"))')
+    shop.edit('ff.Endpoint("returned", returned)', 'ff.Endpoint("returned", returned, cache="1h", slo="500ms", feature_cache="1h", rollout=ff.Canary("100%"))')
     with shop.open() as w:
         w.catalog.aliases.move("returned", "canary", None, expected=None, actor="a", reason="r")
     with opened(shop) as made:
@@ -101,6 +101,9 @@ def test_the_cache_a_trial_and_the_log_are_shown(shop: Any, row: dict[str, Any])
         found = scraped(made.app)
         assert (found["fivefold_cache_rows_total/returned/miss"], found["fivefold_cache_rows_total/returned/hit"]) == (1, 2)
         assert found["fivefold_cache_entries/returned"] == 1
+        assert found["fivefold_feature_cache_rows_total/returned/miss"] == 1
+        assert found["fivefold_feature_cache_rows_total/returned/hit"] == 2
+        assert found["fivefold_feature_cache_entries/returned"] == 1
         assert found["fivefold_slo_seconds/returned"] == 0.5
         assert found["fivefold_prediction_log_one_of"] == 1
         assert found["fivefold_predictions_logged_total"] + found["fivefold_prediction_log_waiting"] <= 3

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import signal
+import threading
 import time
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -115,3 +118,35 @@ def test_without_an_exporter_it_says_which_there_are(shop: Any) -> None:
     assert done.returncode == 1
     assert "no exporter of traces 'x' is installed (have: console" in done.stderr
     assert "--traces 2 is no share of requests" in shop.run("serve", "--port", "0", "--traces", "2").stderr
+
+
+def test_traces_reach_a_collector(shop: Any, row: dict[str, Any]) -> None:
+    from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+    got: list[ExportTraceServiceRequest] = []
+
+    class Collector(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["content-length"]))
+            if self.headers.get("content-encoding") == "gzip":
+                body = gzip.decompress(body)
+            assert self.path == "/v1/traces"
+            got.append(ExportTraceServiceRequest.FromString(body))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *said: Any) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Collector) as collector:
+        threading.Thread(target=collector.serve_forever, daemon=True).start()
+        set_it = f"import os; os.environ['OTEL_EXPORTER_OTLP_ENDPOINT'] = 'http://127.0.0.1:{collector.server_port}'"
+        with shop.serve("--traces", "1", program=set_it) as server:
+            assert server.ask(row)[0] == 200
+            assert server.stop()[0] == 0
+        collector.shutdown()
+    resources = [resource for request in got for resource in request.resource_spans]
+    assert {(a.key, a.value.string_value) for r in resources for a in r.resource.attributes} >= {("service.name", "fivefold")}
+    spans = {span.name: span for r in resources for scope in r.scope_spans for span in scope.spans}
+    whole = spans["POST /predict/{endpoint}"]
+    assert {spans[n].parent_span_id for n in ("decode", "lookup", "model", "encode")} == {whole.span_id}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from fivefold.backends import connect
 from fivefold.core.federation import Federation
@@ -62,7 +63,7 @@ def join(
         keys=keys,
         site=site,
         connect=lambda: GrpcLine(address or site.server, site.authority.encode(), keys.tls),
-        store=connect(_STORE, f"files:{folder}/models"),
+        store=connect(_STORE, f"files:{folder}/models/{quote(task, safe='')}"),
         folder=folder,
         say=say,
         tell=work.tell,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -86,9 +87,7 @@ class _Server:
             models=models,
             uploads=connect(_STORE, f"files:{folder}/uploads"),
             sign=keys.sign,
-            identify=lambda name, der, now: (
-                certificates.trusted(der, self._authority.certificate, certificates.CLIENT, now).key
-            ),
+            identify=partial(certificates.client_key, self._authority.certificate),
             clock=self._clock,
             poll=0.0,
         )

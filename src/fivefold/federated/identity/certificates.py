@@ -7,6 +7,7 @@ accept Ed25519 everywhere.
 from __future__ import annotations
 
 import datetime
+from functools import lru_cache
 from typing import NamedTuple
 
 from cryptography import x509
@@ -38,20 +39,36 @@ def trusted(der: bytes, authority: x509.Certificate, usage: x509.ObjectIdentifie
     Clocks may differ by five minutes. Raises Refused for any other.
     """
     found = said(der)
-    certificate = x509.load_der_x509_certificate(der)
-    try:
-        certificate.verify_directly_issued_by(authority)
-        usages = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
-        constraints = certificate.extensions.get_extension_for_class(x509.BasicConstraints).value
-    except (InvalidSignature, ValueError, TypeError, x509.ExtensionNotFound):
-        raise Refused(f"the certificate of {found.name!r} is not of the authority that was agreed on.") from None
-    if usage not in usages or constraints.ca:
+    if usage not in _signed_for(der, authority, found.name):
         raise Refused(f"the certificate of {found.name!r} is not for this use.")
     if not found.begins - _SKEW.total_seconds() <= now < found.ends + _SKEW.total_seconds():
         raise Refused(f"the certificate of {found.name!r} does not hold now: it ended, or this clock is wrong.")
     return found
 
 
+def client_key(authority: x509.Certificate, name: str, der: bytes, now: float) -> bytes:
+    """The key for messages (32 bytes) of the client of a name, by its certificate. Raises Refused for another's."""
+    found = trusted(der, authority, CLIENT, now)
+    if found.name != name:
+        raise Refused(f"{name!r} shows the certificate of {found.name!r}.")
+    return found.key
+
+
+# the same certificates are shown in every round
+@lru_cache(maxsize=4096)
+def _signed_for(der: bytes, authority: x509.Certificate, name: str) -> tuple[x509.ObjectIdentifier, ...]:
+    """For which usages the authority has signed a certificate, whenever it holds."""
+    certificate = x509.load_der_x509_certificate(der)
+    try:
+        certificate.verify_directly_issued_by(authority)
+        usages = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+        constraints = certificate.extensions.get_extension_for_class(x509.BasicConstraints).value
+    except (InvalidSignature, ValueError, TypeError, x509.ExtensionNotFound):
+        raise Refused(f"the certificate of {name!r} is not of the authority that was agreed on.") from None
+    return () if constraints.ca else tuple(usages)
+
+
+@lru_cache(maxsize=4096)
 def said(der: bytes) -> Certified:
     """What a certificate says, whoever signed it. Raises Refused for what is none of ours."""
     try:

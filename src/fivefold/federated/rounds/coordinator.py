@@ -8,10 +8,10 @@ import threading
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, Protocol
 
-from fivefold.catalog.federated_rounds import ABORTED, DONE, OPEN, Logged, Round, Rounds
+from fivefold.catalog.federated_rounds import ABORTED, DONE, OPEN, SERVER, Logged, Round, Rounds
 from fivefold.core.errors import Conflict, FivefoldError, NotFound, Unavailable
 from fivefold.federated.refusals import Refused
-from fivefold.federated.rounds.bodies import Idle, Missing, Next, Sent, encode
+from fivefold.federated.rounds.bodies import Idle, Missing, Next, Sent, decode, encode
 from fivefold.federated.rounds.gathering import Part, SecureGathering
 from fivefold.federated.rounds.live import SECRET_STEPS, LiveRound
 from fivefold.federated.rounds.manifest import BUCKETS, PLAIN, Asked, Plan, names_digest, offered
@@ -263,10 +263,27 @@ class Coordinator:
         survivors = [list(part.clients) for part in parts]
         self._rounds.finish(task, number, written_reference(stored), survivors, closing, SECRET_STEPS)
         self._live, self._ended = None, None
+        self._forget_vectors(number - self.plan.replayable, number)
 
     def _abort(self, live: LiveRound, why: str) -> None:
         self._rounds.abort(self.plan.task, live.row.round, why, SECRET_STEPS)
         self._live, self._ended = None, None
+        self._forget_vectors(live.row.round, live.row.round)
+
+    def _forget_vectors(self, number: int, last: int) -> None:
+        """Delete the chunks that clients sent in a round, but those that came again in a round that is kept."""
+        kept = range(max(1, last - self.plan.replayable + 1), last + 1)
+        again = {digest for other in kept if other != number for digest in self._vectors(other)}
+        for digest in self._vectors(number) - again:
+            self._uploads.delete(digest)
+
+    def _vectors(self, number: int) -> set[str]:
+        found: set[str] = set()
+        for entry in self._rounds.log(self.plan.task, number) if number > 0 else ():
+            if entry.body:
+                parcel = decode(entry.body, Parcel) if entry.sender == SERVER else decode(entry.body, Sent).parcel
+                found.update(parcel.chunks if parcel is not None else ())
+        return found
 
     def _history(self) -> tuple[int, int, int]:
         """How many rounds are done, how many came to nothing since, and the last number."""

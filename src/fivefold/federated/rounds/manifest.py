@@ -29,9 +29,9 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     `plain`, every vector. A vector has `length` values of `bits` bits, times weights up to `max_weight`, unless the
     rule asks for others (`Asked`). A round begins
     once `quorum` clients are there, takes at most `cohort` of them, ends within `seconds`, and needs `min_survivors` in
-    each sum. After `attempts` rounds in a row without a result the federation stops. `corrupt` and `dropout` are per
-    cent of the cohort. `definitions` and `code` are digests that clients compare with
-    their own; `settings` is what the clients' work needs to know.
+    each sum. After `attempts` rounds in a row without a result the federation stops. What clients sent is kept of the
+    last `replayable` rounds. `corrupt` and `dropout` are per cent of the cohort. `definitions` and `code` are digests
+    that clients compare with their own; `settings` is what the clients' work needs to know.
     """
 
     task: str
@@ -48,6 +48,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     dropout: int = 10
     seconds: float = 600.0
     attempts: int = 5
+    replayable: int = 10
     definitions: str = ""
     code: str = ""
     settings: Any = None

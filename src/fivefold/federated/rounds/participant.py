@@ -42,9 +42,10 @@ class Participant:
     """A site's part in the federation `task`.
 
     `tell` is called with the number of a round just before the site's vector leaves it, masked or not, and may raise
-    Refused to keep it. `connect` gives a line to the server; chunks of models are kept in `store`. Which rounds were
-    taken part in stands in `folder`, so that none is ever done twice. Secrets of a round are in memory alone: a site
-    that is killed has dropped out of that round, and takes part in the next.
+    Refused to keep it. `connect` gives a line to the server; the chunks of the model are kept in `store`, which is this
+    site's and this federation's alone. Which rounds were taken part in stands in `folder`, so that none is ever done
+    twice. Secrets of a round are in memory alone: a site that is killed has dropped out of that round, and takes part
+    in the next.
     """
 
     def __init__(
@@ -93,7 +94,7 @@ class Participant:
                 if reply.over:
                     self._say("there are no more rounds.")
                     return
-                over.wait(reply.seconds)
+                over.wait(min(max(reply.seconds, 0.0), _LONGEST_PAUSE))
 
     def turn(self) -> Next:
         """Bring what there is to say, ask what is next, and do it. Raises Unavailable when the line is cut."""
@@ -131,6 +132,8 @@ class Participant:
         self._policy.require(manifest)
         agreed = terms(manifest, offer.manifest, offer.bucket)
         model = parcels.fetch(self._store, manifest.model, self._policy.model_bytes, self._chunk)
+        for old in set(self._store.list()) - set(manifest.model.chunks):
+            self._store.delete(old)
         # before anything is done with it: a round that was begun is never begun again, here or after a crash
         self._note(manifest.round)
         self._say(f"round {manifest.round}: {manifest.clients} clients, {manifest.mode}.")
@@ -206,12 +209,10 @@ class Participant:
         return answered.body
 
     def _identify(self, name: str, credential: bytes) -> bytes:
-        found = certificates.trusted(credential, self._authority, certificates.CLIENT, self._clock())
-        if found.name != name:
-            raise Refused(f"{name!r} shows the certificate of {found.name!r}.")
-        if self._policy.peers is not None and self._policy.peers.get(name) != found.key.hex():
+        key = certificates.client_key(self._authority, name, credential, self._clock())
+        if self._policy.peers is not None and self._policy.peers.get(name) != key.hex():
             raise Refused(f"{name!r} is not among the peers of the policy with this key.")
-        return found.key
+        return key
 
     def _renew(self) -> None:
         if not self._keys.renewal_due(self._clock()):

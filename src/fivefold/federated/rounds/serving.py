@@ -18,7 +18,6 @@ from fivefold.core.identity import identity_name
 from fivefold.federated.identity import certificates
 from fivefold.federated.identity.authority import Authority
 from fivefold.federated.identity.invitation import Invitation, new_secret
-from fivefold.federated.refusals import Refused
 from fivefold.federated.rounds.coordinator import SECOND, Coordinator, Rule
 from fivefold.federated.rounds.desk import Desk
 from fivefold.federated.rounds.manifest import Plan
@@ -132,10 +131,7 @@ class FederationServer:
         return [member.client for member in self._catalog.members.all() if member.revoked_at is None]
 
     def _identify(self, name: str, der: bytes, now: float) -> bytes:
-        found = certificates.trusted(der, self._authority.certificate, certificates.CLIENT, now)
-        if found.name != name:
-            raise Refused(f"{name!r} shows the certificate of {found.name!r}.")
-        return found.key
+        return certificates.client_key(self._authority.certificate, name, der, now)
 
 
 def open_authority(catalog: Catalog, folder: Path) -> Authority:

@@ -133,7 +133,7 @@ class SumClient:
         cipher = X25519PrivateKey.from_private_bytes(self._secrets["cipher"])
         sealed = {}
         for index, peer in self._peers.items():
-            agreed = keys.agreed(cipher, peer.cipher_key)
+            agreed = self._agreed(cipher, peer.cipher_key)
             key = keys.share_key(agreed, self._root, session, self._me, peer.client)
             # the key to open theirs comes of the same agreement; it is the dearest part, so it is made once
             self._opening[index] = keys.share_key(agreed, self._root, session, peer.client, self._me)
@@ -161,7 +161,7 @@ class SumClient:
             opened = self._open(index, box)
             if opened is not None:
                 self._held[index] = opened
-            key = keys.mask_key(keys.agreed(private, peer.mask_key), self._root, session, self._me, peer.client)
+            key = keys.mask_key(self._agreed(private, peer.mask_key), self._root, session, self._me, peer.client)
             (masks.add if self._me < peer.client else masks.subtract)(key)
         masks.add(keys.self_mask_key(self._secrets["seed"], self._root, session, self._me))
         self._delivered = frozenset(delivery.sealed)
@@ -244,6 +244,12 @@ class SumClient:
         except InvalidTag:
             return None
         return plain[:SHARE_BYTES], plain[SHARE_BYTES:]
+
+    def _agreed(self, mine: X25519PrivateKey, theirs: bytes) -> bytes:
+        try:
+            return keys.agreed(mine, theirs)
+        except Refused as e:
+            self._refuse(e.message)
 
     def _enter(self, needed: Stage) -> None:
         if self.stage is not needed:

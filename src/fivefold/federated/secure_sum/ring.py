@@ -82,16 +82,18 @@ class Ring:
         spare = 8 * len(data) - length * width
         if spare and data[-1] >> (8 - spare):
             raise Invalid("bits are set beyond the last value of a vector.")
-        # 8 values fill `width` bytes; each of them lies within 64 bits from the byte in which it begins
+        # 8 values fill `width` bytes; each of them lies within 64 bits, or even 32, from the byte in which it begins
+        near = np.dtype("<u4" if width <= 25 else "<u8")
         groups = -(-length // 8)
         bytes_ = np.zeros(groups * width + 8, np.uint8)
         bytes_[: len(data)] = np.frombuffer(data, np.uint8)
         words = np.empty((groups, 8), self.dtype)
-        mask = np.uint64(self._mask)
+        mask = near.type(self._mask)
         for value in range(8):
             byte, shift = divmod(value * width, 8)
-            found = np.ndarray(groups, "<u8", bytes_, byte, (width,))
-            words[:, value] = (found >> np.uint64(shift)) & mask
+            found = np.ndarray(groups, near, bytes_, byte, (width,)) >> near.type(shift)
+            found &= mask
+            words[:, value] = found
         return words.reshape(-1)[:length]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import random
 import threading
@@ -47,6 +48,31 @@ def maker(*names: str) -> bytes:
     return digest([n.encode() for n in names])
 
 
+class InFlight(Exception):
+    """Another thread is making what is asked for on an event loop: ask again when it has, or in a thread."""
+
+
+_NOTHING = object()
+
+
+class _Flight:
+    """A prediction that somebody makes: `over` is set when it is made, or will not be."""
+
+    __slots__ = ("made", "over")
+
+    def __init__(self) -> None:
+        self.made: Any = _NOTHING
+        self.over: threading.Event | None = None
+
+
+def _on_a_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
 class PredictionCache:
     """Predictions by key, for `seconds` each, in so many bytes; the one used longest ago goes first.
 
@@ -62,41 +88,94 @@ class PredictionCache:
     ) -> None:
         self._seconds, self._most, self._clock, self._chance = seconds, most_bytes, clock, chance
         self._held: OrderedDict[bytes, tuple[Any, float, int]] = OrderedDict()
+        self._flying: dict[bytes, _Flight] = {}
         self._lock = threading.Lock()
         self.bytes = 0
         self.hits = self.misses = self.shared = 0
 
-    def find(self, keys: Sequence[bytes]) -> tuple[list[Any], list[int]]:
-        """Predictions by place (None where there is none), and the places that are to be computed.
+    def through(self, keys: Sequence[bytes], make: Callable[[list[int]], Sequence[Any]]) -> list[Any]:
+        """Predictions by place: those that are kept, and what `make` gives for the others' places, each key once.
 
-        Of places with one key only the first is computed; the others are given what it gets, by `fill`.
+        What another thread is making is waited for; should that fail, one of those that wait makes it. An exception is
+        given to its places, not kept. Raises what `make` raises, and InFlight on an event loop, where nobody may wait:
+        then nothing was made.
         """
-        found: list[Any] = [None] * len(keys)
-        missing: dict[bytes, int] = {}
+        out: list[Any] = [None] * len(keys)
+        places: Sequence[int] = range(len(keys))
+        while places:
+            mine, same, others = self._claim(keys, places, out)
+            if mine:
+                self._make(keys, list(mine.values()), make, out)
+                for i in same:
+                    out[i] = out[mine[keys[i]]]
+            # only now: who waits has made what somebody else may be waiting for
+            places = self._wait(others, out)
+        return out
+
+    def _claim(
+        self, keys: Sequence[bytes], places: Sequence[int], out: list[Any]
+    ) -> tuple[dict[bytes, int], list[int], list[tuple[int, _Flight]]]:
+        """What is kept goes to `out`; first places of keys that are this caller's now, their others, and what flies."""
+        mine: dict[bytes, int] = {}
+        same: list[int] = []
+        others: list[tuple[int, _Flight]] = []
         with self._lock:
+            if self._flying and _on_a_loop() and any(keys[i] in self._flying for i in places):
+                raise InFlight
             now = self._clock()
-            for i, key in enumerate(keys):
+            for i in places:
+                key = keys[i]
                 held = self._held.get(key)
                 if held is not None and now < held[1]:
                     self._held.move_to_end(key)
-                    found[i] = held[0]
+                    out[i] = held[0]
                     self.hits += 1
-                elif key in missing:
+                elif key in mine:
+                    same.append(i)
                     self.shared += 1
+                elif (flight := self._flying.get(key)) is not None:
+                    if flight.over is None:
+                        flight.over = threading.Event()
+                    others.append((i, flight))
                 else:
-                    missing[key] = i
+                    mine[key] = i
+                    self._flying[key] = _Flight()
                     self.misses += 1
-        return found, list(missing.values())
+        return mine, same, others
 
-    def fill(self, keys: Sequence[bytes], found: list[Any], places: Sequence[int], made: Sequence[Any]) -> list[Any]:
-        """All predictions, those `made` of `places` put in and kept; an exception is given to its places, not kept."""
-        by_key = {keys[i]: m for i, m in zip(places, made, strict=True)}
-        with self._lock:
-            now = self._clock()
-            for key, prediction in by_key.items():
-                if not isinstance(prediction, Exception):
-                    self._keep(key, prediction, now)
-        return [by_key.get(key) if f is None else f for key, f in zip(keys, found, strict=True)]
+    def _make(
+        self, keys: Sequence[bytes], places: list[int], make: Callable[[list[int]], Sequence[Any]], out: list[Any]
+    ) -> None:
+        made: Sequence[Any] = ()
+        try:
+            made = make(places)
+            for i, prediction in zip(places, made, strict=True):
+                out[i] = prediction
+        finally:
+            with self._lock:
+                now = self._clock()
+                for n, i in enumerate(places):
+                    flight = self._flying.pop(keys[i])
+                    if n < len(made) and not isinstance(made[n], Exception):
+                        flight.made = made[n]
+                        self._keep(keys[i], made[n], now)
+                    if flight.over is not None:
+                        flight.over.set()
+
+    def _wait(self, others: Sequence[tuple[int, _Flight]], out: list[Any]) -> list[int]:
+        """Wait for what others make; the places for which they made nothing."""
+        left = []
+        for i, flight in others:
+            assert flight.over is not None
+            flight.over.wait()
+            if flight.made is _NOTHING:
+                left.append(i)
+            else:
+                out[i] = flight.made
+        if others:
+            with self._lock:
+                self.shared += len(others) - len(left)
+        return left
 
     def counts(self) -> dict[str, int]:
         """Rows whose prediction was there, was being made for another row, or had to be made; and the size."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 
+from fivefold.core.identity import NOBODY, Principal
 from fivefold.realtime.batching.batcher import Batcher
 from fivefold.realtime.batching.rates import Rates
 from fivefold.realtime.endpoints.endpoint import Live
@@ -19,7 +20,7 @@ _LONGEST = 10**9
 class Gate:
     """Knows how busy the batcher is and how often each caller asked.
 
-    A caller is known by the header `header`; who sends none, by its address.
+    A caller is known by who it is, where that is asked; else by the header `header`; who sends none, by its address.
     """
 
     def __init__(self, endpoints: Mapping[str, Live], batcher: Batcher, rates: Rates | None, header: bytes) -> None:
@@ -29,10 +30,14 @@ class Gate:
         """Requests that were refused because their caller asks too often."""
         self._only = next(iter(endpoints.values())) if len(endpoints) == 1 else None
 
-    def require(self, params: Mapping[str, str], headers: Mapping[bytes, bytes], peer: str) -> None:
+    def require(
+        self, params: Mapping[str, str], headers: Mapping[bytes, bytes], peer: str, principal: Principal = NOBODY
+    ) -> None:
         """Raise Limited for a caller that asks too often, Overloaded for a request that would be late."""
         if self._rates is not None:
-            self.require_rate(headers.get(self._header) or peer.encode())
+            # who has a name is held to it: a header is whatever a caller makes up
+            named = b"\0%b" % str(principal).encode() if principal.name else headers.get(self._header)
+            self.require_rate(named or peer.encode())
         live = self._endpoints.get(params.get("endpoint") or params.get("model") or "", self._only)
         if live is not None:
             self._batcher.require(live, 1, priority(headers))

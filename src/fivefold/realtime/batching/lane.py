@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from fivefold.core.errors import FivefoldError, Unavailable
+from fivefold.realtime.batching.cache import InFlight
 from fivefold.realtime.batching.latency import Fit
 from fivefold.realtime.batching.overload import MOST_WAITING, USUAL, Door
 from fivefold.realtime.batching.queue import Entry, Queue
@@ -113,8 +114,10 @@ class Lane:
             return None
         if batch.deadline is not None and batch.deadline <= now:
             raise self._too_late()
-        self._turn.asked += 1
         answers, took = self._timed([batch])
+        if isinstance(answers[0], InFlight):
+            return None
+        self._turn.asked += 1
         (found,) = self._noted([batch], fit, answers, took)
         self.door.answering.add(batch.size, took)
         if isinstance(found, Exception):
@@ -151,8 +154,12 @@ class Lane:
             entries = queue.take(self._loop.now(), MOST_ROWS)
             size = sum(e.batch.size for e in entries)
             if fit.usual(size) <= LONG or (size > 1 and len(entries) > 1 and fit.usual(1) <= LONG):
+                answers = self._called(entries, fit)
+                if answers is None:
+                    self._ask_aside(entries, fit, held)
+                    continue
                 rows += size
-                self._give(entries, self._called(entries, fit))
+                self._give(entries, answers)
             elif self._busy or self._should_wait(entries, fit):
                 held += entries
                 if self._busy and fit.usual(1) > LONG:
@@ -164,6 +171,13 @@ class Lane:
             self.door.answering.add(rows, self._loop.now() - began)
         if len(queue) or self._timer is not None:
             self._watch_deadlines()
+
+    def _ask_aside(self, entries: list[Entry], fit: Fit, held: list[Entry]) -> None:
+        """Have a thread wait for what another one is making; the worker, once it is free: it may be making it."""
+        if self._busy:
+            held += entries
+        else:
+            self._hand_over(entries, fit, waits=True)
 
     def _should_wait(self, entries: Sequence[Entry], fit: Fit) -> bool:
         """Whether one more row is worth waiting for: it comes sooner than the part of a call that it saves."""
@@ -187,7 +201,8 @@ class Lane:
         self.work()
         self._waited = False
 
-    def _hand_over(self, entries: Sequence[Entry], fit: Fit) -> None:
+    def _hand_over(self, entries: Sequence[Entry], fit: Fit, waits: bool = False) -> None:
+        """Have the worker call; what a call takes that `waits` for another one says nothing of calls."""
         if self._pause is not None:
             self._pause.cancel()
             self._pause = None
@@ -200,15 +215,17 @@ class Lane:
             now = self._loop.now()
             for entry in entries:
                 self.door.gradient.add(now - entry.arrived)
-            self._give(entries, self._noted(batches, fit, *found))
+            self._give(entries, self._noted(batches, None if waits else fit, *found))
             self.work()
 
         batches = [e.batch for e in entries]
         self._loop.aside(lambda: self._timed(batches), done)
 
-    def _called(self, entries: Sequence[Entry], fit: Fit) -> Sequence[Answer | Exception]:
+    def _called(self, entries: Sequence[Entry], fit: Fit) -> Sequence[Answer | Exception] | None:
+        """Answers to entries; None when another thread is making one of them."""
         batches = [e.batch for e in entries]
-        return self._noted(batches, fit, *self._timed(batches))
+        answers, took = self._timed(batches)
+        return None if isinstance(answers[0], InFlight) else self._noted(batches, fit, answers, took)
 
     def _timed(self, batches: Sequence[Batch]) -> tuple[Sequence[Answer | Exception], int]:
         """The answers of batches of one signature, or for each why there is none, and the nanoseconds it took."""
@@ -223,13 +240,13 @@ class Lane:
         return answers, self._loop.now() - began
 
     def _noted(
-        self, batches: Sequence[Batch], fit: Fit, answers: Sequence[Answer | Exception], took: int
+        self, batches: Sequence[Batch], fit: Fit | None, answers: Sequence[Answer | Exception], took: int
     ) -> Sequence[Answer | Exception]:
         self.calls += 1
         self.merged += len(batches) > 1
         rows = sum(b.size for b in batches)
         self.sizes.add(rows)
-        if not isinstance(answers[0], Exception):
+        if fit is not None and not isinstance(answers[0], Exception):
             fit.add(rows, took)
         return answers
 

@@ -39,9 +39,13 @@ class Reply(NamedTuple):
 
 
 class Http:
-    """A server at an URL; each request has a connection of its own. Raises Invalid for what is no URL."""
+    """A server at an URL; each request has a connection of its own, and a bearer token where one is given.
 
-    def __init__(self, url: str) -> None:
+    Raises Invalid for what is no URL.
+    """
+
+    def __init__(self, url: str, token: str = "") -> None:
+        self._token = {"authorization": f"Bearer {token}"} if token else {}
         parts = urlsplit(url if "://" in url else f"http://{url}")
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise Invalid(f"{url!r} is not the URL of a server.", hint="Write for instance http://localhost:8000.")
@@ -50,14 +54,15 @@ class Http:
         self._base = parts.path.rstrip("/")
 
     def ask(self, method: str, path: str, body: bytes | None = None, **headers: str) -> Reply:
-        """The answer to a request; no header is sent that is not named, underscores stand for dashes.
+        """The answer to a request; no header but the token is sent that is not named, underscores stand for dashes.
 
         Raises Wrong when there is none.
         """
         what = f"{method} {path}"
         connection = self._kind(*self._where, timeout=SECONDS)
         try:
-            connection.request(method, self._base + path, body, {n.replace("_", "-"): v for n, v in headers.items()})
+            named = {n.replace("_", "-"): v for n, v in headers.items()}
+            connection.request(method, self._base + path, body, self._token | named)
             found = connection.getresponse()
             raw = found.read(MOST_ANSWER_BYTES + 1)
             if len(raw) > MOST_ANSWER_BYTES:

@@ -37,14 +37,15 @@ _REFUSALS = {
 class Rpc:
     """A gRPC server."""
 
-    def __init__(self, channel: Any) -> None:
+    def __init__(self, channel: Any, token: str = "") -> None:
         self._channel = channel
+        self._metadata = (("authorization", f"Bearer {token}"),) if token else ()
 
     def ask(self, method: str, request: Any, answer: Any) -> Any:
         """The answer to a call. Raises Wrong for an error."""
         call = self._channel.unary_unary(SERVICE + method, type(request).SerializeToString, answer.FromString)
         try:
-            return call(request, timeout=SECONDS)
+            return call(request, timeout=SECONDS, metadata=self._metadata)
         except grpc.RpcError as e:
             raise Wrong(f"{method}: {e.code().name}: {shown(e.details())}") from None
 
@@ -54,7 +55,7 @@ class Rpc:
             f"{SERVICE}ModelInfer", pb.ModelInferRequest.SerializeToString, pb.ModelInferResponse.FromString
         )
         try:
-            call(request, timeout=SECONDS)
+            call(request, timeout=SECONDS, metadata=self._metadata)
         except grpc.RpcError as e:
             return str(e.code().name)
         return "OK"
@@ -67,7 +68,7 @@ class Rpc:
             pb.ModelStreamInferResponse.FromString,
         )
         try:
-            return list(call(iter(requests), timeout=SECONDS))
+            return list(call(iter(requests), timeout=SECONDS, metadata=self._metadata))
         except grpc.RpcError as e:
             if e.code() is grpc.StatusCode.UNIMPLEMENTED:
                 raise Skipped("the server has no streams") from None
@@ -75,10 +76,10 @@ class Rpc:
 
 
 @contextmanager
-def connected(address: str) -> Iterator[Rpc]:
+def connected(address: str, token: str = "") -> Iterator[Rpc]:
     """A connection that is closed again."""
     with grpc.insecure_channel(address) as channel:
-        yield Rpc(channel)
+        yield Rpc(channel, token)
 
 
 def health(http: Http, rpc: Rpc, asked: Sample) -> None:

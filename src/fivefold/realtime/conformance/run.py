@@ -50,14 +50,15 @@ class Result(NamedTuple):
 
 
 def run(
-    url: str, model: str = "", grpc_address: str = "", inputs: Sequence[Mapping[str, Any]] = ()
+    url: str, model: str = "", grpc_address: str = "", inputs: Sequence[Mapping[str, Any]] = (), token: str = ""
 ) -> Iterator[Result]:
-    """The result of each check of a server, as it is known; `inputs` are JSON tensors that the model answers.
+    """The result of each check of a server, as it is known; `inputs` are JSON tensors that the model answers,
+    `token` is sent as a bearer token.
 
     Without a model it is the first of the repository index. Raises NotFound when there is none to be found, Invalid for
     what is no URL, Unsupported when gRPC is to be checked and not installed.
     """
-    http = Http(url)
+    http = Http(url, token)
     for check in _SERVER:
         yield _result(check, partial(check, http))
     model = model or _first(http)
@@ -69,15 +70,15 @@ def run(
     for each in _MODEL:
         yield _result(each, partial(each, http, asked))
     if grpc_address:
-        yield from _over_grpc(http, grpc_address, asked)
+        yield from _over_grpc(http, grpc_address, asked, token)
 
 
-def _over_grpc(http: Http, address: str, asked: Sample) -> Iterator[Result]:
+def _over_grpc(http: Http, address: str, asked: Sample, token: str) -> Iterator[Result]:
     try:
         from fivefold.realtime.conformance import grpc_checks as checks
     except ImportError:
         raise missing_extra("grpcio", "grpc", "checking gRPC") from None
-    with checks.connected(address) as rpc:
+    with checks.connected(address, token) as rpc:
         for check in (checks.health, checks.metadata, checks.raw, checks.typed, checks.refusals, checks.stream):
             yield _result(check, partial(check, http, rpc, asked))
 

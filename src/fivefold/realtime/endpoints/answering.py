@@ -3,46 +3,56 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from fivefold.core.errors import FivefoldError, Invalid
+from fivefold.core.fallback import standing
 from fivefold.core.sources import rows_of
-from fivefold.features.lookup import Lookup, Seen, Vector
+from fivefold.core.types import Schema
+from fivefold.features.lookup import FALLBACK, Lookup, Seen, Vector
+from fivefold.features.recent import FeatureCache
+from fivefold.features.state.mark import mark_of
 from fivefold.models.predictor import Miscounted
 from fivefold.ports.online import OnlineStore
 from fivefold.realtime.batching.cache import PredictionCache, key_of, maker, seen_bytes
 from fivefold.realtime.batching.isolate import OutOfCalls, Systematic, isolate
+from fivefold.realtime.endpoints.answers import Answered
+from fivefold.realtime.endpoints.fallback import Fallback
 from fivefold.realtime.endpoints.rules import Rules
 from fivefold.realtime.protocols.batch import Batch, Signature
 from fivefold.realtime.telemetry.stages import note
+from fivefold.workspace.prediction_files import StepsUsed
 from fivefold.workspace.served import Served
-
-
-class Answered(NamedTuple):
-    """A row as it was taken, the features it was answered from, the prediction, and what was odd about it.
-
-    The prediction is a float64, or a list of one a class.
-    """
-
-    row: dict[str, Any]
-    vector: Vector
-    prediction: Any
-    warnings: list[str]
 
 
 class Answering:
     """A version that answers; whatever is wrong with a row fails that row alone."""
 
-    def __init__(self, endpoint: str, served: Served, cache: PredictionCache | None = None, tenant: str = "") -> None:
+    def __init__(
+        self,
+        endpoint: str,
+        served: Served,
+        cache: PredictionCache | None = None,
+        tenant: str = "",
+        recent: FeatureCache | None = None,
+        fallback: Mapping[str, Any] | None = None,
+    ) -> None:
         self.served = served
         self.cache = cache
         self._made_of: tuple[Mapping[str, Seen], bytes] | None = None
-        self.lookup = Lookup(served.model, served.schemas, served.scales, served.online_name)
+        self.lookup = Lookup(served.model, served.schemas, served.scales, served.online_name, recent)
+        self._looked_up = self.lookup.vectors
+        if fallback is not None:
+            values = standing(fallback, served.model, served.schemas)
+            self._looked_up = Fallback(self.lookup, values).vectors
+        self.fields: Schema = self.lookup.fields
+        self.names: Sequence[str] = self.lookup.names
         self._rules = _request_rules(served, self.lookup)
         version, about = served.version, served.loaded.about
+        self.versions: Mapping[str, int] = {version.model: version.number}
+        self.used: StepsUsed | None = None
         # a version is all that it was trained under, definitions and code too: its key is the digest of that
         self._maker = maker(tenant, endpoint, version.model, str(version.number), version.key, "prediction")
         classes = None if about.classes is None else tuple(about.classes)
@@ -57,13 +67,19 @@ class Answering:
             classes,
         )
 
-    def warm(self, store: OnlineStore, at: int, times: int = 20) -> None:
-        """Answer the row that the version was tested on some times, for nobody."""
-        example = self.served.loaded.example
-        fields = self.lookup.fields
-        with suppress(FivefoldError):  # what is wrong here is said to those who ask
-            for _ in range(times):
-                self.answer(store, [Batch(fields, {n: (example.get(n),) for n in fields}, 1)], at)
+    @property
+    def example(self) -> Mapping[str, Any]:
+        """Request values of a row that the version was tested on."""
+        return self.served.loaded.example
+
+    def materialised(self, store: OnlineStore) -> dict[str, int | None]:
+        """By feature view, the moment (µs UTC) from which its values answer; None for one that holds none."""
+        return self.lookup.materialised(store)
+
+    def missing(self, store: OnlineStore) -> list[str]:
+        """Feature views of which the store holds no values."""
+        served = self.served
+        return [v.name for v in served.views if mark_of(store, served.online_name(v)) is None]
 
     def answer(self, store: OnlineStore, batches: Sequence[Batch], at: int) -> list[Answered | FivefoldError]:
         """An answer or an error for each row of each batch, in order, from features as of `at` (microseconds UTC).
@@ -79,7 +95,7 @@ class Answering:
         for batch in batches:
             self._take(batch, first, out, taken)
             first += batch.size
-        found = self.lookup.vectors(store, [row for _, row, _ in taken], at) if taken else []
+        found = self._looked_up(store, [row for _, row, _ in taken], at) if taken else []
         if traced:
             note("looked_up", traced)
         good: list[tuple[int, dict[str, Any], list[str], Vector]] = []
@@ -120,6 +136,8 @@ class Answering:
                 out[first + i] = e
 
     def _missing(self, vector: Vector) -> list[str]:
+        if FALLBACK in vector.statuses:
+            return ["the online store does not answer: declared values stand for what would be looked up"]
         return [
             f"no values of the feature view {name!r} have been materialised"
             for name in self.lookup.views
@@ -133,9 +151,7 @@ class Answering:
         if cache is None:
             return self._predict(vectors)
         keys = [self._key(row, vector) for _, row, _, vector in good]
-        found, places = cache.find(keys)
-        made = self._predict([vectors[i] for i in places]) if places else []
-        return cache.fill(keys, found, places, made)
+        return cache.through(keys, lambda places: self._predict([vectors[i] for i in places]))
 
     def _key(self, row: Mapping[str, Any], vector: Vector) -> bytes:
         known = self._made_of

@@ -12,11 +12,12 @@ from typing import Any
 from fivefold.core.errors import FivefoldError, Invalid, NotFound, Unavailable
 from fivefold.core.time import SECOND, duration, moment
 from fivefold.core.uses import Endpoint
-from fivefold.features.state.mark import mark_of
+from fivefold.features.recent import FeatureCache
 from fivefold.ports.online import OnlineStore
 from fivefold.realtime.batching.cache import PredictionCache
-from fivefold.realtime.endpoints.answering import Answered, Answering
+from fivefold.realtime.endpoints.answers import Answered, Answers
 from fivefold.realtime.endpoints.labels import labelled_loss, require_label
+from fivefold.realtime.endpoints.loading import Loader, warm
 from fivefold.realtime.endpoints.trial import Trial
 from fivefold.realtime.endpoints.trying import Trying
 from fivefold.realtime.prediction_log.log import PredictionLog
@@ -27,7 +28,7 @@ from fivefold.realtime.protocols.oip_about import Counts
 from fivefold.realtime.telemetry.tally import Tallies
 from fivefold.workspace import Workspace
 from fivefold.workspace.predictions import Prediction
-from fivefold.workspace.served import CHAMPION, Served, champion
+from fivefold.workspace.served import CHAMPION, Served
 
 POLL_SECONDS = 0.5
 """How often an endpoint looks whether another version is champion."""
@@ -56,20 +57,23 @@ class Live:
         self.slo = None if endpoint.slo is None else duration(endpoint.slo) * 1000
         """The time promised for an answer, in nanoseconds; None for none."""
         self.cache = None if endpoint.cache is None else PredictionCache(duration(endpoint.cache) / SECOND)
+        every = endpoint.feature_cache
+        self.feature_cache = None if every is None else FeatureCache(duration(every) / SECOND)
         self.tenant = f"{workspace.project.name}/{workspace.env.name}"
         self._workspace = workspace
-        self._model = endpoint.model.name
+        self._loader = Loader(workspace, endpoint, self.cache, self.tenant, self.feature_cache)
         self._store = store
         self._log = log
-        self._using: Answering | None = None
-        self._failed: tuple[int, float] | None = None
+        self._using: Answers | None = None
+        self._failed: tuple[Mapping[str, int | None], float] | None = None
+        self._lacks = endpoint.model.name
         self.trouble: FivefoldError | None = None
         """Why the champion is not the version that answers, None when it is."""
         self.counts = Counts()
         self._counting = threading.Lock()
         self.tallies = Tallies()
         rollout = endpoint.rollout
-        self._trying = None if rollout is None else Trying(workspace, store, self, self._model, rollout)
+        self._trying = None if rollout is None else Trying(workspace, store, self, self._loader, rollout)
         self._recorded: deque[Batch] = deque(maxlen=_RECORDED)
         """Requests that came last: a version is asked them before it answers anybody."""
         self.refresh()
@@ -80,11 +84,15 @@ class Live:
         return self._using.served if self._using else None
 
     @property
-    def using(self) -> Answering:
-        """The version that answers now. Raises Unavailable when there is none."""
+    def using(self) -> Answers:
+        """What answers now. Raises Unavailable when there is none."""
         if self._using is None:
-            what = self.trouble or Unavailable(f"the model of the endpoint {self.name!r} has no champion yet.")
-            raise Unavailable(what.message, hint=what.hint or f"Run `fivefold train {self._model}`.")
+            what = self.trouble or Unavailable(
+                f"the model {self._lacks!r} of the endpoint {self.name!r} has no champion yet."
+                if self._loader.models[1:]
+                else f"the model of the endpoint {self.name!r} has no champion yet."
+            )
+            raise Unavailable(what.message, hint=what.hint or f"Run `fivefold train {self._lacks}`.")
         return self._using
 
     @property
@@ -94,18 +102,18 @@ class Live:
 
     @property
     def key(self) -> str:
-        """The key of the version that answers now, empty before the first promotion."""
-        return self._using.served.version.key if self._using else ""
+        """The key of what answers now, empty before the first promotion."""
+        return self._using.signature.key if self._using else ""
 
     @property
     def fields(self) -> Mapping[str, str]:
         """What a row must hold, with types."""
-        return {} if self._using is None else {n: k.value for n, k in self._using.lookup.fields.items()}
+        return {} if self._using is None else {n: k.value for n, k in self._using.fields.items()}
 
     @property
     def example(self) -> Mapping[str, Any]:
         """Request values of a row that the version was tested on."""
-        return {} if self._using is None else self._using.served.loaded.example
+        return {} if self._using is None else self._using.example
 
     def materialised(self) -> dict[str, str | None]:
         """By feature view, the moment its values were made for; None for one that holds none yet.
@@ -114,7 +122,7 @@ class Live:
         """
         if self._using is None:
             return {}
-        moments = self._using.lookup.materialised(self._store)
+        moments = self._using.materialised(self._store)
         return {view: None if at is None else moment(at) for view, at in moments.items()}
 
     def rollout(self) -> dict[str, Any] | None:
@@ -133,14 +141,13 @@ class Live:
 
     def require_label(self, label: Any) -> None:
         """Raise Invalid for a label that the model cannot have."""
-        require_label(self.using.served.loaded.about, label)
+        require_label(self.using.signature, label)
 
     def labelled(self, prediction: Prediction, label: Any) -> None:
         """The truth about a prediction came. Raises Invalid for a label that the model cannot have."""
-        using = self.using
-        loss = labelled_loss(using.served.loaded.about, prediction.prediction, label)
+        loss = labelled_loss(self.using.signature, prediction.prediction, label)
         if self._trying is not None:
-            self._trying.lost(prediction.version, loss)
+            self._trying.lost(prediction.versions, loss)
 
     def refresh(self) -> None:
         """Change to the champion if it is another one, and look after a version on trial.
@@ -154,52 +161,52 @@ class Live:
                 # it has answered already: nothing has to be loaded
                 self._using = promoted
 
-    def try_out(self, new: Answering) -> None:
+    def try_out(self, new: Answers) -> None:
         """Ask a version, before it answers anybody, the row that it was tested on and the requests that came last."""
         at = self._workspace.clock() if self._at is None else self._at
         # what is cached are answers that somebody got
         cache, new.cache = new.cache, None
-        new.warm(self._store, at)
+        warm(new, self._store, at)
         for batch in list(self._recorded):
             with suppress(FivefoldError):
                 new.answer(self._store, [batch], at)
         new.cache = cache
 
     def _look_for_champion(self) -> None:
-        held = None
+        held: dict[str, int | None] = {}
         try:
-            held = self._workspace.catalog.aliases.current(self._model, CHAMPION)
-            if held is None or (self._using is not None and self._using.served.version.number == held):
+            aliases = self._workspace.catalog.aliases
+            held = {model: aliases.current(model, CHAMPION) for model in self._loader.models}
+            versions = {model: number for model, number in held.items() if number is not None}
+            if len(versions) < len(held):
+                self._lacks = next(model for model in held if model not in versions)
+                self.trouble = None
+            elif self._using is not None and self._using.versions == versions:
                 self.trouble = None
             elif self._failed is None or self._failed[0] != held or time.monotonic() > self._failed[1]:
-                self._using = self._ready(
-                    Answering(self.name, champion(self._workspace, self._model), self.cache, self.tenant)
-                )
+                self._using = self._ready(self._loader.load(versions, self._using))
                 self.trouble = self._failed = None
         except FivefoldError as e:
             self._note(e, held)
         except Exception as e:  # a library may raise anything over a damaged model
-            self._note(Invalid(f"{self._model}@{held} cannot be loaded: {type(e).__name__}: {e}."), held)
+            self._note(Invalid(f"{_named(held)} cannot be loaded: {type(e).__name__}: {e}."), held)
 
-    def _ready(self, new: Answering) -> Answering:
+    def _ready(self, new: Answers) -> Answers:
         """The new version, unless it would answer without features that the one in use has. Raises NotFound then."""
-        if self._using is not None and not self._missing(self._using) and (missing := self._missing(new)):
+        old, store = self._using, self._store
+        if old is not None and not old.missing(store) and (missing := new.missing(store)):
             raise NotFound(
-                f"{self._model}@{new.served.version.number} is champion, but the online store holds no values of "
-                f"{', '.join(missing)} as it means them: version {self._using.served.version.number} goes on.",
+                f"{_named(new.versions)} is champion, but the online store holds no values of "
+                f"{', '.join(missing)} as it means them: version {old.served.version.number} goes on.",
                 hint="Run `fivefold materialize`; it is picked up by itself.",
             )
-        if self._using is not None:
+        if old is not None:
             self.try_out(new)
         return new
 
-    def _missing(self, answering: Answering) -> list[str]:
-        served = answering.served
-        return [v.name for v in served.views if mark_of(self._store, served.online_name(v)) is None]
-
-    def _note(self, trouble: FivefoldError, held: int | None) -> None:
+    def _note(self, trouble: FivefoldError, held: Mapping[str, int | None]) -> None:
         self.trouble = trouble
-        self._failed = None if held is None else (held, time.monotonic() + AGAIN_SECONDS)
+        self._failed = (held, time.monotonic() + AGAIN_SECONDS) if held else None
 
     def answer(self, batch: Batch) -> Outcome:
         """Answer the rows of a batch, in order; a bad row fails alone.
@@ -218,7 +225,8 @@ class Live:
     def answer_together(self, batches: Sequence[Batch]) -> list[Outcome]:
         """Answer batches that ask for the same version and moment with one call of the model: each as it is alone.
 
-        Deadlines are the caller's business. May run in any thread. Raises what `answer` raises, for all of them.
+        Deadlines are the caller's business. May run in any thread. Raises what `answer` raises, for all of them, and
+        InFlight on an event loop while a thread makes one of them.
         """
         using, trying = self.using, self._trying
         if trying is None or not trying.knows(batches[0].version):
@@ -231,14 +239,14 @@ class Live:
         self._recorded.extend(b for b in batches[:4] if b.size <= _SMALL)
         return trying.answer(using, batches, at)
 
-    def answered_by(self, using: Answering, batches: Sequence[Batch], at: int) -> list[Outcome]:
+    def answered_by(self, using: Answers, batches: Sequence[Batch], at: int) -> list[Outcome]:
         """What a version answers. Raises what `answer` raises."""
         try:
             answered = using.answer(self._store, batches, at)
         except FivefoldError:
             for batch in batches:
                 self._count(batch, failed=True)
-                self.tallies.of(using.served.version.number, using.lookup.names).add(
+                self.tallies.of(using.served.version.number, using.names).add(
                     time.perf_counter_ns() - batch.started, batch.size, batch.size, ()
                 )
             raise
@@ -249,10 +257,10 @@ class Live:
         return outcomes
 
     def outcome_of(
-        self, using: Answering, answered: Sequence[Answered | FivefoldError], at: int, batch: Batch
+        self, using: Answers, answered: Sequence[Answered | FivefoldError], at: int, batch: Batch
     ) -> Outcome:
         """An outcome of what a version answered to a batch, logged."""
-        out = Outcome(using.signature, at, using.lookup.names, [], {}, [], [], [])
+        out = Outcome(using.signature, at, using.names, [], {}, [], [], [])
         statuses: list[Sequence[str]] = []
         for i, found in enumerate(answered):
             if isinstance(found, FivefoldError):
@@ -262,7 +270,7 @@ class Live:
                 out.add(found.prediction, found.vector, found.warnings, self._logged(using, found, at, batch))
                 statuses.append(found.vector.statuses)
         now = time.perf_counter_ns()
-        self.tallies.of(using.served.version.number, using.lookup.names).add(
+        self.tallies.of(using.served.version.number, using.names).add(
             now - batch.started, batch.size, len(out.errors), statuses
         )
         if batch.stages is not None and not batch.stages.answered:
@@ -273,7 +281,7 @@ class Live:
     def warm(self) -> None:
         """Answer the row that the version was tested on some times, for nobody, so that the first request is quick."""
         if self._using is not None:
-            self._using.warm(self._store, self._workspace.clock() if self._at is None else self._at)
+            warm(self._using, self._store, self._workspace.clock() if self._at is None else self._at)
 
     def _count(self, batch: Batch, failed: bool) -> None:
         took = time.perf_counter_ns() - batch.started
@@ -287,10 +295,14 @@ class Live:
                 counts.rows += batch.size
                 counts.nanoseconds += took
 
-    def _logged(self, using: Answering, found: Answered, at: int, batch: Batch) -> str:
+    def _logged(self, using: Answers, found: Answered, at: int, batch: Batch) -> str:
         """The identifier of an answer, which is on its way to the log."""
         now = self._workspace.clock()
         made = prediction_id(now)
         self.counts.last = now
         self._log.put(entry(made, now, self.name, using, found, at, batch.started), made)
         return made
+
+
+def _named(versions: Mapping[str, int | None]) -> str:
+    return ", ".join(f"{model}@{number}" for model, number in versions.items())

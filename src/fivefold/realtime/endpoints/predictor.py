@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable
 from typing import Protocol
 
+from fivefold.realtime.batching.cache import InFlight
 from fivefold.realtime.endpoints.endpoint import Live
 from fivefold.realtime.protocols.batch import Batch, Outcome
 
@@ -16,5 +18,8 @@ class Predict(Protocol):
 
 
 async def predict(live: Live, batch: Batch) -> Outcome:
-    """Answer a batch at once, in the caller's turn."""
-    return live.answer(batch)
+    """Answer a batch at once, in the caller's turn; in a thread, when another one is making the same."""
+    try:
+        return live.answer(batch)
+    except InFlight:
+        return await asyncio.to_thread(live.answer, batch)

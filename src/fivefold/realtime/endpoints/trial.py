@@ -71,16 +71,28 @@ _read = msgspec.msgpack.Decoder(Known).decode
 class Trial:
     """One version beside one champion, since the change of its alias that `began` numbers: tried again, it begins anew.
 
-    What it is told may come from any thread.
+    `member` says that it is of another model than the one by whose version answers are named. What it is told may come
+    from any thread.
     """
 
     def __init__(
-        self, store: OnlineStore, endpoint: str, rollout: Canary | Shadow, champion: int, other: int, began: int = 0
+        self,
+        store: OnlineStore,
+        endpoint: str,
+        rollout: Canary | Shadow,
+        champion: int,
+        other: int,
+        began: int = 0,
+        *,
+        model: str = "",
+        member: bool = False,
     ) -> None:
+        self.model, self._member = model, member
         self.rollout, self.champion, self.other, self.began = rollout, champion, other, began
         self.role = CANARY if isinstance(rollout, Canary) else SHADOW
-        self.name = f"{endpoint}:{champion}@{other}"
-        self._store, self._space = store, f"rollout#{endpoint}.{champion}.{other}.{began}"
+        of = f".{model}" if member else ""
+        self.name = f"{endpoint}{of}:{champion}@{other}"
+        self._store, self._space = store, f"rollout#{endpoint}{of}.{champion}.{other}.{began}"
         self._lock = threading.Lock()
         self._new = Known()
         self.known = self._stored()[1]
@@ -93,11 +105,15 @@ class Trial:
         if not isinstance(rollout, Canary):
             return False
         if batch.version:
-            return batch.version == str(self.other)
+            return self.asked_for(batch.version)
         cells = batch.columns.get(rollout.by) if rollout.by else None
         if not cells:
             return random.random() < rollout.part
         return chosen(self.name, str(cells[0]), rollout.part)
+
+    def asked_for(self, version: str) -> bool:
+        """Whether a version that a request names is the canary; of a member it cannot be named."""
+        return self.role == CANARY and not self._member and version == str(self.other)
 
     def shadows(self) -> bool:
         """Whether the shadow answers a request as well."""
@@ -144,6 +160,8 @@ class Trial:
     def about(self) -> dict[str, Any]:
         """What is known, for people."""
         told: dict[str, Any] = {"role": self.role, "version": self.other, "share": self.rollout.share}
+        if self._member:
+            told["model"] = self.model
         told |= {"champion": _told(self.known.champion), "other": _told(self.known.other)}
         if self.role == SHADOW:
             seen = self.known.comparison

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any, Protocol
@@ -17,12 +17,13 @@ from fivefold.core.errors import FivefoldError
 from fivefold.core.uses import Canary, Shadow
 from fivefold.models.rollout import Decision
 from fivefold.ports.online import OnlineStore
-from fivefold.realtime.batching.cache import PredictionCache
-from fivefold.realtime.endpoints.answering import Answered, Answering
+from fivefold.realtime.batching.cache import InFlight, PredictionCache
+from fivefold.realtime.endpoints.answers import Answered, Answers
+from fivefold.realtime.endpoints.loading import Loader
 from fivefold.realtime.endpoints.trial import CANARY, SHADOW, Comparison, Trial, conclude
 from fivefold.realtime.protocols.batch import Batch, Outcome
 from fivefold.workspace import Workspace
-from fivefold.workspace.served import CHAMPION, served
+from fivefold.workspace.served import CHAMPION
 
 AGAIN_SECONDS = 5.0
 """How long a version that could not be loaded is left alone before it is tried again."""
@@ -41,26 +42,27 @@ class Host(Protocol):
     cache: PredictionCache | None
     tenant: str
 
-    def answered_by(self, using: Answering, batches: Sequence[Batch], at: int) -> list[Outcome]: ...
+    def answered_by(self, using: Answers, batches: Sequence[Batch], at: int) -> list[Outcome]: ...
 
     def outcome_of(
-        self, using: Answering, answered: Sequence[Answered | FivefoldError], at: int, batch: Batch
+        self, using: Answers, answered: Sequence[Answered | FivefoldError], at: int, batch: Batch
     ) -> Outcome: ...
 
-    def try_out(self, new: Answering) -> None: ...
+    def try_out(self, new: Answers) -> None: ...
 
 
 class Trying:
     """The version that an endpoint tries, if there is one."""
 
     def __init__(
-        self, workspace: Workspace, store: OnlineStore, host: Host, model: str, rollout: Canary | Shadow
+        self, workspace: Workspace, store: OnlineStore, host: Host, loader: Loader, rollout: Canary | Shadow
     ) -> None:
-        self._workspace, self._store, self._host, self._model = workspace, store, host, model
+        self._workspace, self._store, self._host, self._loader = workspace, store, host, loader
         self._rollout = rollout
         self._role = CANARY if isinstance(rollout, Canary) else SHADOW
-        self._tried: tuple[Trial, Answering] | None = None
-        self._failed: tuple[int, float] | None = None
+        self._tried: tuple[Trial, Answers] | None = None
+        self._beside_versions: Mapping[str, int] = {}
+        self._failed: tuple[str, int, float] | None = None
         self._room = threading.Semaphore(_WAITING)
         self._beside = ThreadPoolExecutor(1, f"shadow of {host.name}")
 
@@ -75,12 +77,12 @@ class Trying:
 
     def knows(self, version: str) -> bool:
         """Whether a version that a request names is the canary."""
-        return self._tried is not None and self._role == CANARY and version == str(self._tried[0].other)
+        return (trial := self.trial) is not None and trial.asked_for(version)
 
-    def lost(self, version: int, loss: float) -> None:
-        """The label of an answer came: how wrong it was."""
-        if self._tried is not None:
-            self._tried[0].lost(version, loss)
+    def lost(self, versions: Mapping[str, int], loss: float) -> None:
+        """The label of an answer came, which these versions had made: how wrong it was."""
+        if (trial := self.trial) is not None and trial.model in versions:
+            trial.lost(versions[trial.model], loss)
 
     def close(self) -> None:
         """Write down what is known."""
@@ -89,53 +91,72 @@ class Trying:
             with suppress(FivefoldError):
                 self._tried[0].settle()
 
-    def look(self, champion: Answering) -> Answering | None:
+    def look(self, champion: Answers) -> Answers | None:
         """Look after the version on trial beside a champion; gives it when it has become champion itself.
 
-        One that cannot be loaded is not tried, and a store that does not answer is asked again the next time.
+        Of several models the first that has one is tried, the others after it. One that cannot be loaded is not tried,
+        and a store that does not answer is asked again the next time.
         """
-        number = None
+        model, number = "", None
         try:
-            change = self._workspace.catalog.aliases.at(self._model, self._role, self._workspace.clock())
-            number, began = (None, 0) if change is None else (change.version, change.number)
-            mine = champion.served.version.number
-            if number is None or number == mine:
+            for model in self._loader.models:
+                change = self._workspace.catalog.aliases.at(model, self._role, self._workspace.clock())
+                number, began = (None, 0) if change is None else (change.version, change.number)
+                if number is not None and number != champion.versions[model]:
+                    break
+            else:
                 self._tried = None
-            elif self._trial_is_another(mine, number, began):
-                self._begin(mine, number, began)
+                return None
+            if self._trial_is_another(champion, model, number, began):
+                self._begin(champion, model, number, began)
             elif self._tried is not None:
                 return self._settle(*self._tried)
         except Exception as e:  # a library may raise anything over a damaged model; the champion goes on
-            self._failed = None if number is None else (number, time.monotonic() + AGAIN_SECONDS)
+            self._failed = None if number is None else (model, number, time.monotonic() + AGAIN_SECONDS)
             _logger.warning("%s of %s, version %s: %s", self._role, self._host.name, number, e)
         return None
 
-    def _trial_is_another(self, champion: int, number: int, began: int) -> bool:
+    def _trial_is_another(self, champion: Answers, model: str, number: int, began: int) -> bool:
         trial = self.trial
-        return trial is None or (trial.champion, trial.other, trial.began) != (champion, number, began)
+        return (
+            trial is None
+            or (trial.model, trial.other, trial.began) != (model, number, began)
+            or self._beside_versions != champion.versions
+        )
 
-    def _begin(self, champion: int, number: int, began: int) -> None:
+    def _begin(self, champion: Answers, model: str, number: int, began: int) -> None:
         self._tried = None
-        if self._failed is not None and self._failed[0] == number and time.monotonic() < self._failed[1]:
+        failed = self._failed
+        if failed is not None and failed[:2] == (model, number) and time.monotonic() < failed[2]:
             return
-        version = self._workspace.catalog.versions.get(self._model, number)
         host = self._host
-        other = Answering(host.name, served(self._workspace, version), host.cache, host.tenant)
+        other = self._loader.load({**champion.versions, model: number}, champion)
         host.try_out(other)
-        trial = Trial(self._store, host.name, self._rollout, champion, number, began)
+        main = champion.served.version.model
+        trial = Trial(
+            self._store,
+            host.name,
+            self._rollout,
+            champion.versions[model],
+            number,
+            began,
+            model=model,
+            member=model != main,
+        )
+        self._beside_versions = champion.versions
         self._tried, self._failed = (trial, other), None
 
-    def _settle(self, trial: Trial, other: Answering) -> Answering | None:
+    def _settle(self, trial: Trial, other: Answers) -> Answers | None:
         verdict = trial.settle()
         if verdict is None or verdict.decision is Decision.WAIT:
             return None
-        if conclude(self._workspace, self._model, self._host.name, trial, verdict):
+        if conclude(self._workspace, trial.model, self._host.name, trial, verdict):
             trial.forget()
-        champion = self._workspace.catalog.aliases.current(self._model, CHAMPION)
+        champion = self._workspace.catalog.aliases.current(trial.model, CHAMPION)
         self._tried = None
         return other if champion == trial.other else None
 
-    def answer(self, using: Answering, batches: Sequence[Batch], at: int) -> list[Outcome]:
+    def answer(self, using: Answers, batches: Sequence[Batch], at: int) -> list[Outcome]:
         """What the champion and the version on trial answer, each its requests. Raises what the champion raises."""
         tried = self._tried
         if tried is None:
@@ -160,10 +181,12 @@ class Trying:
         self._shadow(trial, other, batches, outcomes, at)
         return outcomes
 
-    def _tried_by(self, trial: Trial, other: Answering, batches: Sequence[Batch], at: int) -> list[Outcome | None]:
+    def _tried_by(self, trial: Trial, other: Answers, batches: Sequence[Batch], at: int) -> list[Outcome | None]:
         """What the version on trial answers; None for a request that it fails on: that is the champion's then."""
         try:
             answered = other.answer(self._store, batches, at)
+        except InFlight:
+            raise  # nothing was made: they ask again
         except Exception:  # whatever it raises, those who asked get an answer
             return [None] * len(batches)
         out: list[Outcome | None] = []
@@ -187,7 +210,7 @@ class Trying:
         return self._host.slo is not None and time.perf_counter_ns() - batch.started > self._host.slo
 
     def _shadow(
-        self, trial: Trial, other: Answering, batches: Sequence[Batch], outcomes: Sequence[Outcome], at: int
+        self, trial: Trial, other: Answers, batches: Sequence[Batch], outcomes: Sequence[Outcome], at: int
     ) -> None:
         """Have the shadow answer as well, in a thread of its own; what it cannot keep up with is left out."""
         if trial.role != SHADOW:
@@ -196,7 +219,7 @@ class Trying:
             if trial.shadows() and self._room.acquire(blocking=False):
                 self._beside.submit(self._compare, trial, other, batch, outcome.predictions, at)
 
-    def _compare(self, trial: Trial, other: Answering, batch: Batch, predictions: Sequence[Any], at: int) -> None:
+    def _compare(self, trial: Trial, other: Answers, batch: Batch, predictions: Sequence[Any], at: int) -> None:
         self._room.release()
         try:
             answered = other.answer(self._store, [batch], at)
@@ -222,4 +245,6 @@ def _wrong(batch: Batch, outcome: Outcome) -> bool:
 def _distance(one: Any, other: Any) -> float:
     if isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
         return float(max(abs(p - q) for p, q in zip(one, other, strict=True)))
-    return float(abs(one - other)) if isinstance(one, float) and isinstance(other, float) else 1.0
+    if isinstance(one, float) and isinstance(other, float):
+        return float(abs(one - other))
+    return float(one != other)

@@ -113,7 +113,7 @@ class OipCalls:
             headers = {
                 k.encode(): v if isinstance(v, bytes) else v.encode() for k, v in context.invocation_metadata() or ()
             }
-            self._gate.require({"model": live.name}, headers, peer_address(context.peer()))
+            self._gate.require({"model": live.name}, headers, peer_address(context.peer()), context.principal)
         stages = context.stages
         if stages is not None:
             stages.admitted = time.perf_counter_ns()

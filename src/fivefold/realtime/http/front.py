@@ -143,7 +143,7 @@ class App:
             principal = await self._door.admit(route.permission, given)
         visit.principal = principal
         if self._gate is not None and route.permission is Permission.PREDICT:
-            self._gate.require(params, headers, asked.peer)
+            self._gate.require(params, headers, asked.peer, principal)
         if visit.stages is not None:
             visit.stages.admitted = time.perf_counter_ns()
         return await route.handler(

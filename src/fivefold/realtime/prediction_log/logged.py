@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 
-from fivefold.realtime.endpoints.answering import Answered, Answering
+from fivefold.realtime.endpoints.answers import Answered, Answers
 from fivefold.realtime.prediction_log.log import Entry
 from fivefold.workspace.predictions import Prediction
 
@@ -15,9 +15,9 @@ def prediction_id(now: int) -> str:
     return f"p{now:014x}{os.urandom(8).hex()}"
 
 
-def entry(id: str, now: int, endpoint: str, using: Answering, found: Answered, at: int, started: int) -> Entry:
+def entry(id: str, now: int, endpoint: str, using: Answers, found: Answered, at: int, started: int) -> Entry:
     """What makes the line of an answer that was given `now` (microseconds UTC) to a request read at `started`."""
-    version, names = using.served.version, using.lookup.names
+    version, names, key, used = using.served.version, using.names, using.signature.key, using.used
     row, (values, times, statuses, seen), prediction, _ = found
     said = using.signature.said(prediction)
     took = (time.perf_counter_ns() - started) // 1000
@@ -27,11 +27,12 @@ def entry(id: str, now: int, endpoint: str, using: Answering, found: Answered, a
         endpoint,
         version.model,
         version.number,
-        version.key,
+        key,
         row,
         dict(zip(names, zip(values, times, statuses, strict=True), strict=True)),
         at,
         seen,
         said,
         took,
+        used,
     )

@@ -150,10 +150,11 @@ def _rates(workspace: Workspace) -> Rates | None:
 
 def _about(endpoints: Mapping[str, Live], batcher: Batcher, name: str) -> dict[str, Any]:
     """What the list of endpoints says of one besides its version: its load, its cache, and a version on trial."""
-    cache = endpoints[name].cache
+    cache, recent = endpoints[name].cache, endpoints[name].feature_cache
     return {
         "load": batcher.counts(name),
         "cache": None if cache is None else cache.counts(),
+        "feature_cache": None if recent is None else recent.counts(),
         "rollout": endpoints[name].rollout(),
     }
 

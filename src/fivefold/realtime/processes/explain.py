@@ -20,7 +20,7 @@ from fivefold.realtime.http.connection import Connection, Front
 from fivefold.realtime.http.front import App
 from fivefold.realtime.http.http1 import Request, Response
 from fivefold.realtime.processes.application import application
-from fivefold.realtime.processes.explain_plan import derived_cost, limits, quantiles, stages_of
+from fivefold.realtime.processes.explain_plan import derived_cost, limits, quantiles, recent_told, stages_of
 from fivefold.realtime.protocols.batch import Batch
 from fivefold.realtime.telemetry.stages import Stages
 from fivefold.realtime.telemetry.watching import Visit, Watch
@@ -86,6 +86,7 @@ async def _plan(app: App, watch: _Watch, live: Live, store: Any, at: int) -> Pla
         using.cache = cache
         again = quantiles([p["whole"] for p in await asking.many()])[0]
         notes = [f"cache: above none was asked before; a row that was takes {again:.1f} µs as a whole."]
+    notes.append(recent_told(live))
     whole = quantiles([p["whole"] for p in parts])
     stages = []
     for name, what in stages_of(live, derived_cost(using, row)).items():

@@ -11,7 +11,9 @@ from fivefold.realtime.batching.lane import LONG, MOST_ROWS
 from fivefold.realtime.batching.latency import Fit
 from fivefold.realtime.batching.overload import PATIENCE
 from fivefold.realtime.endpoints.answering import Answering
+from fivefold.realtime.endpoints.answers import Answers
 from fivefold.realtime.endpoints.endpoint import Live
+from fivefold.realtime.endpoints.stepwise import Stepwise
 
 _TIMES = 200
 
@@ -25,27 +27,34 @@ def quantiles(values: Sequence[float]) -> tuple[float, float]:
 def stages_of(live: Live, derived: float | None) -> dict[str, str]:
     """What each stage does; `derived` is what the features made of others take (µs), None where there are none."""
     using = live.using
-    about, lookup = using.served.loaded.about, using.lookup
-    views = [f"{v.name} in {using.served.online_name(v)}" for v in using.served.views]
-    found = f"{len(lookup.names)} features: " + ("; ".join(views) if views else "none is stored")
-    if derived is not None:
-        found += f"; derived ones take {derived:.1f} µs of it"
     return {
         "read": "HTTP/1.1 by httptools",
         "admit": "Host and origin, route, who may ask (door), how often and in time (gate)",
-        "decode": f"JSON to {len(lookup.fields)} columns, types checked",
+        "decode": f"JSON to {len(using.fields)} columns, types checked",
         "wait": "batcher: alone at once, else what is read in one turn of the loop together",
-        "lookup": found,
-        "model": f"{about.format}, {about.task}, {len(lookup.names)} columns to float64",
+        **_called(using, derived),
         "log": "the answer's id, and its line into the prediction log's queue",
         "encode": "predictions and features to JSON",
         "write": "head and body to the socket's buffer",
     }
 
 
-def derived_cost(using: Answering, row: Mapping[str, Any]) -> float | None:
+def _called(using: Answers, derived: float | None) -> dict[str, str]:
+    if isinstance(using, Stepwise):
+        versions = ", ".join(f"{model}@{version}" for model, version in using.versions.items())
+        return {"model": f"steps one after the other: look-ups and models of {versions}, and what is made of them"}
+    assert isinstance(using, Answering)
+    about, lookup = using.served.loaded.about, using.lookup
+    views = [f"{v.name} in {using.served.online_name(v)}" for v in using.served.views]
+    found = f"{len(lookup.names)} features: " + ("; ".join(views) if views else "none is stored")
+    if derived is not None:
+        found += f"; derived ones take {derived:.1f} µs of it"
+    return {"lookup": found, "model": f"{about.format}, {about.task}, {len(lookup.names)} columns to float64"}
+
+
+def derived_cost(using: Answers, row: Mapping[str, Any]) -> float | None:
     """Microseconds that features made of others take, for one row whose stored features are null; None for none."""
-    if not any(isinstance(f, Derived | Udf) for f in using.served.model.features):
+    if not isinstance(using, Answering) or not any(isinstance(f, Derived | Udf) for f in using.served.model.features):
         return None
     took = []
     for _ in range(_TIMES):
@@ -53,6 +62,15 @@ def derived_cost(using: Answering, row: Mapping[str, Any]) -> float | None:
         using.lookup.made_of({}, row)
         took.append((time.perf_counter_ns() - began) / 1e3)
     return quantiles(took)[0]
+
+
+def recent_told(live: Live) -> str:
+    """Whether features are read anew for each request."""
+    recent = live.feature_cache
+    if recent is None:
+        return "feature cache: none; every request reads the online store."
+    counts = recent.counts()
+    return f"feature cache: {counts['hits']} of {counts['hits'] + counts['misses']} rows above were read before."
 
 
 def limits(fit: Fit, slo: int | None) -> list[str]:

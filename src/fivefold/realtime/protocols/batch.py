@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from fivefold.core.errors import FivefoldError, Invalid, NotFound
-from fivefold.core.types import Schema
+from fivefold.core.types import Schema, Type
 from fivefold.features.lookup import Vector
 from fivefold.realtime.telemetry.stages import Stages
 
@@ -17,10 +17,15 @@ Value = Any
 """A cell: int, float, bool, str or None; a timestamp is microseconds since 1970 UTC."""
 
 
+DECISION = "decision"
+"""The task of an endpoint whose last step decides: true or false, a text, or a whole number."""
+
+
 class Signature(msgspec.Struct, frozen=True, eq=False):
     """What an endpoint takes and gives under the version that answers now.
 
-    `classes` are those of a multiclass model, whose prediction is a probability for each; else it is one number.
+    `classes` are those of a multiclass model, whose prediction is a probability for each; else it is one value of the
+    type `gives`, a number unless steps make something else of it.
     """
 
     endpoint: str
@@ -31,6 +36,7 @@ class Signature(msgspec.Struct, frozen=True, eq=False):
     task: str
     platform: str
     classes: tuple[str, ...] | None = None
+    gives: Type = Type.FLOAT64
 
     def said(self, found: Any) -> Any:
         """A prediction as people read it: a number, or a probability by class."""
@@ -89,7 +95,8 @@ class Batch(msgspec.Struct):
 class Outcome(msgspec.Struct):
     """Answers to the rows of a batch, in their order.
 
-    `predictions` holds a float64 a row, or a list of one a class; None where `errors` says why there is none.
+    `predictions` holds what the signature gives, or a list of a float64 a class; None where `errors` says why there is
+    none.
     `features` are those of `names`, as they were used; `ids` name the predictions in the log.
     """
 

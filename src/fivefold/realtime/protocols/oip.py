@@ -10,7 +10,7 @@ from fivefold.features.fields import shown
 from fivefold.realtime.protocols.batch import Batch, Outcome, Signature
 from fivefold.realtime.protocols.bounds import LONGEST_ID, MOST_TENSORS
 from fivefold.realtime.protocols.rows import require_fields
-from fivefold.realtime.protocols.tensors import column
+from fivefold.realtime.protocols.tensors import DATATYPE, column
 
 PREDICTION, PROBABILITIES = "prediction", "probabilities"
 _SEQUENCES = ("sequence_id", "sequence_start", "sequence_end")
@@ -32,9 +32,9 @@ class Values(NamedTuple):
 
 
 def outputs(signature: Signature) -> list[Output]:
-    """What an endpoint gives: a number a row, or of a multiclass model the likeliest class and all probabilities."""
+    """What an endpoint gives: a value a row, or of a multiclass model the likeliest class and all probabilities."""
     if signature.classes is None:
-        return [Output(PREDICTION, "FP64", (-1,))]
+        return [Output(PREDICTION, DATATYPE[signature.gives], (-1,))]
     return [Output(PREDICTION, "BYTES", (-1,)), Output(PROBABILITIES, "FP64", (-1, len(signature.classes)))]
 
 

@@ -8,23 +8,27 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import duckdb
 import msgspec
 import pyarrow as pa
 
-from fivefold.core.errors import Unavailable
+from fivefold.core.errors import FivefoldError, Unavailable
 from fivefold.core.features import FeatureView, chosen
 from fivefold.core.sources import Stream
 from fivefold.data.parts import arrow_schema
 from fivefold.features.asof import as_of
-from fivefold.features.lookup import Seen
+from fivefold.features.lookup import FALLBACK, Seen
 from fivefold.features.materialise import key_types, view_plan
 from fivefold.realtime.endpoints.answering import Answering
+from fivefold.realtime.endpoints.steps import Steps
+from fivefold.realtime.replay.parts import parts_of
 from fivefold.realtime.replay.rows_seen import rows_seen
 from fivefold.realtime.streams.archiving import archive
 from fivefold.workspace import Workspace
+from fivefold.workspace.graphs import kept_graph
+from fivefold.workspace.prediction_files import StepsUsed
 from fivefold.workspace.predictions import Prediction
 from fivefold.workspace.served import Meaning, meaning, served
 
@@ -115,34 +119,28 @@ class Replay(msgspec.Struct, frozen=True):
     predicted: Any
 
 
+class _Again(NamedTuple):
+    """A model's features computed again, and what it says to them; nothing, of a look-up of features."""
+
+    values: dict[str, Any]
+    times: dict[str, int | None]
+    prediction: Any = None
+    said: Any = None
+
+
 def replay(workspace: Workspace, prediction: Prediction) -> Replay:
     """Compute a prediction again: its features from history and archive, then what its packaged version says to them.
 
-    Raises Unavailable when the rows that it was made of cannot be had, and what loading the version raises.
+    With steps, what each model says goes through the steps as they were. Raises Unavailable when the rows that it was
+    made of cannot be had, NotFound or Unsupported when the steps cannot, and what loading the version raises.
     """
     archive_applied(workspace)
-    used = meaning_of(workspace, prediction)
-    values: dict[str, Any] = {}
-    times: dict[str, int | None] = {}
     with workspace.database() as connection:
-        for view in used.views:
-            seen = prediction.seen.get(view.name)
-            if seen is None or not any(name in prediction.features for name in chosen([view])):
-                continue
-            found = unknown(view, seen, used) or _found(workspace, connection, view, seen, used, prediction)
-            if isinstance(found, str):
-                raise Unavailable(f"{prediction.id} cannot be computed again: {found}.")
-            for name, ((value,), (time,)) in found.items():
-                values[name], times[name] = value, time
-    predicted = None
-    if prediction.version:
-        version = workspace.catalog.versions.get(prediction.model, prediction.version)
-        answering = Answering(prediction.endpoint, served(workspace, version))
-        made = answering.lookup.made_of(values, prediction.row)
-        values = dict(zip(answering.lookup.names, made, strict=True))
-        loaded = answering.served.loaded
-        (said,) = loaded.predictor.predict(loaded.encoding.row(made)).tolist()
-        predicted = answering.signature.said(said)
+        if prediction.steps is None:
+            answering = _answering(workspace, prediction) if prediction.version else None
+            values, times, _, predicted = _again(workspace, connection, prediction, answering)
+        else:
+            values, times, predicted = _steps_again(workspace, connection, prediction, prediction.steps)
     changed = [
         Changed(name, was, event, values[name], times.get(name))
         for name, (was, event, _) in prediction.features.items()
@@ -151,6 +149,73 @@ def replay(workspace: Workspace, prediction: Prediction) -> Replay:
     equal = not changed and _same_prediction(prediction.prediction, predicted)
     compared = sum(name in values for name in prediction.features)
     return Replay(equal, compared, changed, prediction.prediction, predicted)
+
+
+def _answering(workspace: Workspace, prediction: Prediction) -> Answering:
+    version = workspace.catalog.versions.get(prediction.model, prediction.version)
+    return Answering(prediction.endpoint, served(workspace, version))
+
+
+def _again(
+    workspace: Workspace,
+    connection: duckdb.DuckDBPyConnection,
+    prediction: Prediction,
+    answering: Answering | None,
+) -> _Again:
+    used = meaning_of(workspace, prediction)
+    values: dict[str, Any] = {}
+    times: dict[str, int | None] = {}
+    for view in used.views:
+        seen = prediction.seen.get(view.name)
+        names = [name for name in chosen([view]) if name in prediction.features]
+        if names and prediction.features[names[0]][2] == FALLBACK:
+            # nothing of history stands behind them: they are taken as they were
+            values |= {name: prediction.features[name][0] for name in names}
+            times |= dict.fromkeys(names)
+            continue
+        if seen is None or not names:
+            continue
+        found = unknown(view, seen, used) or _found(workspace, connection, view, seen, used, prediction)
+        if isinstance(found, str):
+            raise Unavailable(f"{prediction.id} cannot be computed again: {found}.")
+        for name, ((value,), (time,)) in found.items():
+            values[name], times[name] = value, time
+    if answering is None:
+        return _Again(values, times)
+    made = answering.lookup.made_of(values, prediction.row)
+    values = dict(zip(answering.lookup.names, made, strict=True))
+    loaded = answering.served.loaded
+    (said,) = loaded.predictor.predict(loaded.encoding.row(made)).tolist()
+    return _Again(values, times, said, answering.signature.said(said))
+
+
+def _steps_again(
+    workspace: Workspace, connection: duckdb.DuckDBPyConnection, prediction: Prediction, used: StepsUsed
+) -> tuple[dict[str, Any], dict[str, int | None], Any]:
+    """Values and event times of all features, and the answer; each model is asked what the steps before it make now."""
+    parts = {part.model: part for part in parts_of(prediction).values()}
+    members = {model: _answering(workspace, part) for model, part in parts.items()}
+    nouns = [
+        members[step].served.model if isinstance(step, str) else step for step in kept_graph(workspace, used.graph)
+    ]
+    steps = Steps(f"endpoint:{prediction.endpoint}", nouns, {n: m.signature for n, m in members.items()})
+    values: dict[str, Any] = {}
+    times: dict[str, int | None] = {}
+
+    def ask(model: str, _: Sequence[int], rows: list[dict[str, Any]]) -> list[Any]:
+        (row,) = rows
+        part = msgspec.structs.replace(parts[model], row=row)
+        made = _again(workspace, connection, part, members[model])
+        values.update({f"{model}.{name}": value for name, value in made.values.items()})
+        times.update({f"{model}.{name}": time for name, time in made.times.items()})
+        return [made.prediction]
+
+    (known,) = steps.run([prediction.row], ask)
+    if isinstance(known, FivefoldError):
+        raise known
+    values.update({name: known[name] for name in steps.types})
+    said = steps.answer(known)
+    return values, times, said if steps.classes is None else dict(zip(steps.classes, said, strict=True))
 
 
 def _found(

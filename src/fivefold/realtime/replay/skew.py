@@ -11,7 +11,8 @@ import msgspec
 
 from fivefold.core.features import FeatureView, chosen
 from fivefold.core.time import moment
-from fivefold.features.lookup import Seen
+from fivefold.features.lookup import FALLBACK, Seen
+from fivefold.realtime.replay.parts import parts_of
 from fivefold.realtime.replay.recompute import again, archive_applied, meaning_of, same, unknown
 from fivefold.workspace import Workspace
 from fivefold.workspace.predictions import LOOKUPS, Prediction, newest_predictions
@@ -89,7 +90,7 @@ def _asked(
 ) -> Iterator[tuple[Seen, _Asked]]:
     """Each view of each prediction that has one, with the rows it was made of."""
     meanings: dict[tuple[str, int], Meaning] = {}
-    for one in picked:
+    for one in [part for whole in picked for part in parts_of(whole).values()]:
         version = (one.model, one.version)
         if version not in meanings:
             meanings[version] = meaning_of(workspace, one)
@@ -99,7 +100,11 @@ def _asked(
             names = tuple(n for n in chosen([view]) if n in one.features)
             if not names:
                 continue
-            if reason := unknown(view, seen, used):
+            if one.features[names[0]][2] == FALLBACK:
+                reason = f"declared values stood for {view.name}, since the online store did not answer"
+            else:
+                reason = unknown(view, seen, used)
+            if reason:
                 left_out[reason] = left_out.get(reason, 0) + 1
             elif seen is not None:
                 yield seen, _Asked(one, view, names, used)

@@ -12,6 +12,7 @@ from fivefold.core.canonical import digest
 from fivefold.core.errors import NotFound
 from fivefold.core.sources import rows_of
 from fivefold.core.time import moment
+from fivefold.realtime.replay.parts import parts_of
 from fivefold.realtime.replay.recompute import meaning_of
 from fivefold.workspace import Workspace
 from fivefold.workspace.predictions import Prediction, find_prediction
@@ -101,6 +102,8 @@ class Why(msgspec.Struct, frozen=True):
     version: Origin | None
     views: list[ViewRows]
     features: list[FeatureValue]
+    members: list[Origin] = []
+    """Of an endpoint with steps, the other versions that it asked."""
 
 
 def why(workspace: Workspace, id: str) -> Why:
@@ -110,7 +113,12 @@ def why(workspace: Workspace, id: str) -> Why:
 
 def explain(workspace: Workspace, found: Prediction) -> Why:
     """What is known of a prediction that was found."""
-    sources = {view.name: rows_of(view.source).name for view in meaning_of(workspace, found).views}
+    parts = parts_of(found)
+    sources = {
+        f"{prefix}{view.name}": rows_of(view.source).name
+        for prefix, part in parts.items()
+        for view in meaning_of(workspace, part).views
+    }
     return Why(
         found.id,
         moment(found.at),
@@ -128,6 +136,7 @@ def explain(workspace: Workspace, found: Prediction) -> Why:
             FeatureValue(name, value, status, None if time is None else moment(time))
             for name, (value, time, status) in found.features.items()
         ],
+        [_origin(workspace, part) for part in parts.values() if part.model != found.model],
     )
 
 

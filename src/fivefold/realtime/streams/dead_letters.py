@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
+from contextlib import ExitStack, closing
 from functools import partial
 from typing import NamedTuple
 
@@ -10,10 +11,13 @@ import msgspec
 
 from fivefold.core.errors import Conflict, NotFound, Unavailable
 from fivefold.core.sources import Stream
+from fivefold.core.uses import Endpoint
 from fivefold.ports.online import MARK, OnlineStore, Write
 from fivefold.ports.streams import Message
+from fivefold.realtime.endpoints.endpoint import Live
+from fivefold.realtime.prediction_log.log import PredictionLog
 from fivefold.realtime.streams.intake import REPLAY, Letter
-from fivefold.realtime.streams.scoring import scored_space
+from fivefold.realtime.streams.scoring import Scorer, scored_space
 from fivefold.realtime.streams.worker import read_letter, write_letter
 from fivefold.workspace import Workspace
 from fivefold.workspace.events import LETTERS, intake_space, offset_key, read_standing, write_standing
@@ -43,7 +47,7 @@ def dead_letters(
     for partition in sorted(int(s.rpartition(".")[2]) for s in spaces):
         for _, raw in store.scan(space_of(stream, partition), prefix=LETTERS):
             letter = read_letter(raw)
-            if not reasons or letter.reason in reasons:
+            if (not reasons or letter.reason in reasons) and (replayed or letter.replayed is None):
                 yield Dead(stream, partition, letter)
 
 
@@ -58,12 +62,7 @@ def replay(
     store, broker = workspace.online(), workspace.broker(stream)
     try:
         found = {(d.partition, d.letter.offset): d.letter for d in dead_letters(store, stream.name, reasons=reasons)}
-        for partition, offset in chosen:
-            if (partition, offset) not in found:
-                raise NotFound(
-                    f"no dead letter {partition}:{offset} of {stream.ref}.",
-                    hint=f"Run `fivefold dead-letters list {stream.name}`.",
-                )
+        _require_there(chosen, found, stream.name)
         wanted = [place for place in (chosen or found) if found[place].replayed is None]
         for start in range(0, len(wanted), _AT_ONCE):
             for partition in sorted({p for p, _ in wanted[start : start + _AT_ONCE]}):
@@ -74,6 +73,59 @@ def replay(
     finally:
         broker.close()
         store.close()
+
+
+def answer_again(
+    workspace: Workspace, endpoint: Endpoint, chosen: Sequence[tuple[int, int]] = (), reasons: Sequence[str] = ()
+) -> tuple[int, int]:
+    """Have an endpoint answer its dead letters again: those (partition, offset), or all that it has not answered since.
+
+    The answers go where those of events go, behind what workers that run send; nothing is sent to the stream itself,
+    whose features have had the events. Doing it twice, or going on after a kill, sends no answer twice. Gives how many
+    were answered, and how many still cannot be. Raises NotFound for a letter that is not there, Unavailable while there
+    is no champion.
+    """
+    assert endpoint.on is not None
+    assert endpoint.into is not None
+    on = endpoint.on
+    with ExitStack() as opened:
+        store = opened.enter_context(closing(workspace.online()))
+        found = {(d.partition, d.letter.offset) for d in dead_letters(store, on.name, endpoint=endpoint.name)}
+        _require_there(chosen, found, f"{on.name} --endpoint {endpoint.name}")
+        letters = dead_letters(store, on.name, endpoint=endpoint.name, reasons=reasons, replayed=False)
+        left = [(d.partition, d.letter.offset) for d in letters]
+        wanted = [place for place in left if not chosen or place in set(chosen)]
+        if not wanted:
+            return 0, 0
+        source = opened.enter_context(closing(workspace.broker(on)))
+        target = opened.enter_context(closing(workspace.broker(endpoint.into)))
+        log = opened.enter_context(closing(PredictionLog(workspace.state)))
+        live = Live(workspace, endpoint, store, log)
+        answered = 0
+        for partition in sorted({p for p, _ in wanted}):
+            offsets = [o for p, o in wanted if p == partition]
+            scorer = Scorer(endpoint, partition, source, target, store, live, clock=workspace.clock)
+            for start in range(0, len(offsets), _AT_ONCE):
+                answered += _answered_again(scorer, offsets[start : start + _AT_ONCE])
+        return answered, len(wanted) - answered
+
+
+def _answered_again(scorer: Scorer, offsets: Sequence[int]) -> int:
+    for _ in range(_ATTEMPTS):
+        try:
+            return scorer.again(offsets)
+        except Conflict:
+            scorer.refresh()  # a worker was faster
+    raise Unavailable("the endpoint's worker is faster than its letters can be answered.", hint="Run it again.")
+
+
+def _require_there(chosen: Sequence[tuple[int, int]], found: Container[tuple[int, int]], listed: str) -> None:
+    for partition, offset in chosen:
+        if (partition, offset) not in found:
+            raise NotFound(
+                f"no dead letter {partition}:{offset} of {listed.replace(' --', ', ')}.",
+                hint=f"Run `fivefold dead-letters list {listed}`.",
+            )
 
 
 def _message(partition: int, letter: Letter) -> Message:

@@ -8,11 +8,12 @@ sent, and of two that believe a partition is theirs one is refused.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import msgspec
 
-from fivefold.core.errors import FivefoldError, Invalid, NotFound
+from fivefold.core.errors import FivefoldError, Invalid, NotFound, Unavailable
 from fivefold.core.uses import ANSWERED, Endpoint
 from fivefold.data.payloads import decoder, encoder
 from fivefold.ports.online import MARK, OnlineStore, Write
@@ -21,8 +22,9 @@ from fivefold.realtime.endpoints.endpoint import Live
 from fivefold.realtime.protocols.batch import Batch, Outcome
 from fivefold.realtime.protocols.rows import batch_of
 from fivefold.realtime.streams.intake import Letter, Reason
-from fivefold.realtime.streams.worker import write_letter
+from fivefold.realtime.streams.worker import read_letter, write_letter
 from fivefold.workspace.events import LETTERS, offset_key
+from fivefold.workspace.workspace import wall_clock
 
 BATCH = 500
 """Events that are answered, and sent, at once."""
@@ -75,13 +77,14 @@ class Scorer:
         store: OnlineStore,
         live: Live,
         batch: int = BATCH,
+        clock: Callable[[], int] = wall_clock,
     ) -> None:
         assert endpoint.on is not None
         assert endpoint.into is not None
         self._on, self._into = endpoint.on, endpoint.into
         self._endpoint, self._partition = endpoint, partition
         self._source, self._target, self._store, self._live = source, target, store, live
-        self._batch = batch
+        self._batch, self._clock = batch, clock
         self._decode = decoder(self._on.schema, self._on.format)
         self._encode = encoder(self._into.schema, self._into.format)
         self._space = scored_space(endpoint.name, self._on.name, partition)
@@ -94,6 +97,8 @@ class Scorer:
         self._at = Scored()
         self._known: set[int] = set()
         """Offsets of events that were answered, and not noted yet."""
+        self._resent: set[int] = set()
+        """Those of them that are dead letters, which were answered later."""
         self.refresh()
 
     def refresh(self) -> None:
@@ -106,6 +111,7 @@ class Scorer:
         while after < newest and (found := self._target.read(self._partition, after, 1000)):
             self._known.update(self._origin(record) for record in found)
             after = found[-1].offset
+        self._resent = {offset for offset in self._known if 0 <= offset <= self._at.applied}
         self._at = msgspec.structs.replace(self._at, behind=newest)
         self._pass_over(self._source.bounds(self._partition)[0])
 
@@ -141,6 +147,49 @@ class Scorer:
         records = self._source.read(self._partition, self._at.applied, self._batch, wait)
         if not records:
             return 0
+        messages, answered, letters = self._answers(records)
+        behind = self._at.behind
+        if messages:
+            behind = self._target.append_behind(messages, self._partition, behind)
+        again = self._noted(self._resent)
+        now = Scored(
+            records[-1].offset,
+            behind,
+            self._at.read + len(records),
+            self._at.answered + len(answered) + len(again),
+            self._at.dead + len(letters) - len(again),
+            self._at.lost,
+        )
+        items = [(offset_key(LETTERS, offset), write_letter(letter)) for offset, letter in letters.items()]
+        self._commit(now, items + again)
+        self._source.done(self._partition, now.applied)
+        return len(records)
+
+    def again(self, offsets: Sequence[int]) -> int:
+        """Answer dead letters, after `refresh`; those that still cannot be answered stay. Gives how many were.
+
+        An answer that was sent before, and not noted, is noted now. Raises what `step` raises: then `refresh`, and ask
+        again.
+        """
+        while any(offset > self._at.applied for offset in self._known):
+            # what was sent and not noted stands behind the answers of letters, and would be forgotten
+            if not self.step():
+                raise Unavailable(f"events of {self._on.ref} that were answered cannot be read.", hint="Run it again.")
+        letters = [letter for letter in self._letters(offsets) if letter.replayed is None]
+        records = [Record(at.offset, at.value, at.key, at.headers, at.arrived) for at in letters]
+        messages, answered, _ = self._answers(records) if records else ([], [], {})
+        behind = self._at.behind
+        if messages:
+            behind = self._target.append_behind(messages, self._partition, behind)
+        items = self._noted({*answered, *self._resent})
+        if items:
+            at, count = self._at, len(items)
+            now = Scored(at.applied, behind, at.read, at.answered + count, at.dead - count, at.lost)
+            self._commit(now, items)
+        return len(answered)
+
+    def _answers(self, records: Sequence[Record]) -> tuple[list[Message], list[int], dict[int, Letter]]:
+        """What is to be sent, the offsets of records that have an answer then, and the letters of the others."""
         letters: dict[int, Letter] = {}
         events: list[tuple[Record, dict[str, Any]]] = []
         for record in records:
@@ -151,36 +200,36 @@ class Scorer:
             else:
                 events.append((record, dict(zip(self._on.schema, values, strict=True))))
         messages: list[Message] = []
-        answered = 0
+        answered: list[int] = []
         if events:
             outcome = self._live.answer(self._asked([event for _, event in events]))
             for i, (record, event) in enumerate(events):
-                if record.offset in self._known:
-                    answered += 1
-                    continue
                 try:
-                    messages.append(self._message(record, event, outcome, i))
-                    answered += 1
+                    if record.offset not in self._known:
+                        messages.append(self._message(record, event, outcome, i))
+                    answered.append(record.offset)
                 except FivefoldError as e:
                     letters[record.offset] = _letter(record, Reason.INVALID, str(e))
-        behind = self._at.behind
-        if messages:
-            behind = self._target.append_behind(messages, self._partition, behind)
-        now = Scored(
-            records[-1].offset,
-            behind,
-            self._at.read + len(records),
-            self._at.answered + answered,
-            self._at.dead + len(letters),
-            self._at.lost,
-        )
-        items = [(offset_key(LETTERS, offset), write_letter(letter)) for offset, letter in letters.items()]
+        return messages, answered, letters
+
+    def _commit(self, now: Scored, items: Sequence[tuple[bytes, bytes | None]]) -> None:
         write = Write(self._space, items, write_scored(now), self._raw)
         self._store.commit([write])
         self._at, self._raw = now, write.mark
         self._known = {offset for offset in self._known if offset > now.applied}
-        self._source.done(self._partition, now.applied)
-        return len(records)
+        self._resent = set()
+
+    def _letters(self, offsets: Collection[int]) -> list[Letter]:
+        found = self._store.get([(self._space, offset_key(LETTERS, offset)) for offset in sorted(offsets)])
+        return [read_letter(raw) for raw in found if raw is not None]
+
+    def _noted(self, offsets: Collection[int]) -> list[tuple[bytes, bytes | None]]:
+        """Letters, with the moment at which it was noted that they were answered."""
+        letters = [letter for letter in self._letters(offsets) if letter.replayed is None] if offsets else []
+        now = self._clock()
+        return [
+            (offset_key(LETTERS, at.offset), write_letter(msgspec.structs.replace(at, replayed=now))) for at in letters
+        ]
 
     def _asked(self, events: list[dict[str, Any]]) -> Batch:
         fields = self._live.signature.fields
@@ -194,9 +243,10 @@ class Scorer:
             raise outcome.errors[i]
         signature, found = outcome.signature, outcome.predictions[i]
         classes = signature.classes
+        text = classes is None and isinstance(found, str)
         answer = {
-            "prediction": found if classes is None else max(found),
-            "label": None if classes is None else classes[found.index(max(found))],
+            "prediction": None if text else float(found) if classes is None else max(found),
+            "label": found if text else None if classes is None else classes[found.index(max(found))],
             "probabilities": None if classes is None else msgspec.json.encode(signature.said(found)).decode(),
             "prediction_id": outcome.ids[i],
             "predicted_at": outcome.as_of,

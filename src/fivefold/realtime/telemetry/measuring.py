@@ -36,7 +36,7 @@ def measuring(
             *process_numbers(),
         ]
         for live in endpoints.values():
-            out += [*_served(live), *_asked(live, batcher.lanes.get(live.name))]
+            out += [*_served(live), *_recent(live), *_asked(live, batcher.lanes.get(live.name))]
             for number, tally, names in live.tallies.all():
                 out += _answered((live.name, str(number)), tally, names)
             if (trial := live.trial) is not None:
@@ -61,6 +61,15 @@ def _served(live: Live) -> Iterator[Sample]:
             yield Sample("fivefold_cache_rows", (name, result), counts[counted])
         yield Sample("fivefold_cache_entries", (name,), counts["entries"])
         yield Sample("fivefold_cache_bytes", (name,), counts["bytes"])
+
+
+def _recent(live: Live) -> Iterator[Sample]:
+    if live.feature_cache is not None:
+        counts = live.feature_cache.counts()
+        for result, counted in (("hit", "hits"), ("miss", "misses")):
+            yield Sample("fivefold_feature_cache_rows", (live.name, result), counts[counted])
+        yield Sample("fivefold_feature_cache_entries", (live.name,), counts["entries"])
+        yield Sample("fivefold_feature_cache_bytes", (live.name,), counts["bytes"])
 
 
 def _asked(live: Live, lane: Lane | None) -> Iterator[Sample]:
