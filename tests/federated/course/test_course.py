@@ -13,8 +13,12 @@ from small_federation import turn
 import fivefold as ff
 from fivefold.core.errors import Unavailable
 from fivefold.federated.privacy.ledger import ledger_of
+from fivefold.federated.rounds.gathering import Part
+from fivefold.federated.rounds.replay import replay
 from fivefold.federated.training import train_together
 from fivefold.federated.wire import envelope
+from fivefold.models.learners import fit
+from fivefold.models.tasks import Task
 
 SECURE = ff.SecureSum(min_survivors=3)
 
@@ -134,3 +138,55 @@ def test_a_question_that_the_site_would_not_ask_is_refused(sites: Any) -> None:
     fewer = sites(declared(privacy=ff.SecureSum(min_survivors=2)), theirs=declared(privacy=SECURE))
     turn(fewer.sites, 3)
     assert "min_survivors 2" in fewer.said()
+
+
+def test_every_round_is_computed_again_from_its_log_to_the_last_bit(sites: Any) -> None:
+    made = sites(declared(privacy=[SECURE, ff.DP(3, 1e-5)]))
+    made.run()
+    for number in range(1, 7):
+        again = replay(made.server.catalog.rounds, "f@1", number, made.server.rule, made.server.models, made.server.uploads)
+        assert again.same, number
+
+
+def test_one_site_alone_is_the_learner_fitted_on_its_rows(sites: Any) -> None:
+    """No site would take part in such a federation: its questions and answers are here without one."""
+    made = sites(declared(strategy=ff.Newton(), rounds=15), count=1)
+    progress = made.course.begin()
+    while progress.known.stage in ("powers", "moments", "training"):
+        question = made.course.question(progress)
+        progress = question.after([Part(question.tell(made.rows[0], ones), ("ada",))])
+    x, y = made.parts[0]
+    alone = fit(ff.learner("logistic"), x, y, task=Task("binary"), names=list("abcd"))
+    fitted = made.course.fitted(progress)
+    assert fitted is not None
+    assert np.abs(fitted.predict(x) - alone.predict(x)).max() < 1e-6
+
+
+def test_noise_of_the_server_is_paid_for_too(sites: Any) -> None:
+    made = sites(declared(privacy=ff.DP(8, 1e-5)))
+    assert made.run().known.round == 3
+    assert 7 < made.server.catalog.releases.of(ledger_of(made.federation))[-1].epsilon <= 8
+
+
+def test_an_answer_of_another_kind_spoils_a_round_and_not_the_model(sites: Any) -> None:
+    """A site that masks any numbers it likes: what they make of the sum cannot be, so the round is discarded."""
+    made = sites(declared(privacy=SECURE))
+    for _ in range(60):
+        turn(made.sites)
+        if made.progress.known.round == 1:
+            break
+    before = made.progress.sent["parameters"]
+    bad = made.sites[0]
+
+    def spoil(manifest: Any, model: Any) -> np.ndarray:
+        return np.full(manifest.length, (1 << manifest.bits) - 1, np.uint64)
+
+    bad.part._work = spoil
+    number = made.server.catalog.rounds.all("f@1")[0].round
+    for _ in range(30):
+        turn(made.sites)
+        made.clock.pass_(1)
+    rows = [r for r in made.server.catalog.rounds.all("f@1") if r.round > number and r.status != "open"]
+    assert {r.status for r in rows} == {"aborted"}
+    assert all("the sum is uint64 of the shape" in r.error for r in rows)
+    assert made.progress.sent["parameters"].tobytes() == before.tobytes()

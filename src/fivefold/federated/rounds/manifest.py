@@ -87,7 +87,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         """The manifest of a round with so many clients, who are asked for what the rule asks for, or the plan."""
         fields = {f: getattr(self, f) for f in Plan.__struct_fields__ if f in Manifest.__struct_fields__}
         if asked is None:
-            per_sum = -(-clients // self.buckets)
+            per_sum = max(2, -(-clients // self.buckets))
             fields["modulus_bits"] = least_modulus_bits(per_sum, self.bits, self.max_weight)
         else:
             fields |= {"length": asked.length, "bits": asked.bits, "modulus_bits": asked.bits}
