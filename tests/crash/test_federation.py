@@ -121,6 +121,8 @@ def killed(tmp_path: Path, url: str, first: int, stride: int) -> int:
             thread.start()
         server.through(first, stride)
     finally:
+        server.process.kill()
+        server.process.wait()
         over.set()
         for thread in threads:
             thread.join(60)
