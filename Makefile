@@ -27,6 +27,9 @@ demo: $(VENV)/.demo ## the flights project, from raw data to a served and scored
 demo-fast: $(VENV)/.demo ## the same on a sixth of the data
 	$(BIN)/fivefold demo demo --fast
 
+demo-airlines: $(VENV)/.all ## the demo, and sixteen airlines that train a model together, each a process
+	$(BIN)/fivefold demo demo --airlines
+
 test: $(VENV)/.all ## every test that belongs to a change
 	$(BIN)/python -m pytest -n 2 --dist loadgroup -m 'not long' $(ARGS)
 
@@ -51,4 +54,4 @@ bench: $(VENV)/.all ## every benchmark; each prints the ratio to its peer and to
 clean: ## remove what was made here
 	rm -rf $(VENV) demo .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 
-.PHONY: help demo demo-fast test test-long lint bench clean
+.PHONY: help demo demo-fast demo-airlines test test-long lint bench clean

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fivefold.cli.federate_sites import need_extra
 from fivefold.cli.session import (
     HERE,
     EnvOption,
@@ -208,6 +209,8 @@ def demo(
     from fivefold.cli.session import actor
     from fivefold.demo.run import run
 
+    if airlines:
+        need_extra()
     run(folder, fast=fast, speed=speed, actor=actor())
     if airlines:
         from fivefold.demo.federation import show_airlines
