@@ -23,11 +23,11 @@ sites = ff.Federation("sites", model, split="site", MORE)
 """
 
 
-def said(folder: Path, more: str, applied: bool = True) -> str:
+def said(folder: Path, more: str, applied: bool = True, sites: int = 7) -> str:
     (folder / "fivefold.toml").write_text('project = "p"\n')
     (folder / "project.py").write_text(PROJECT.replace("MORE", more))
     random = np.random.default_rng(0)
-    lines = [f"{i},s{i % 7},2026-01-{i % 28 + 1:02},2026-02-01,{random.normal():.3f},{'true' if random.random() < 0.5 else 'false'}" for i in range(700)]
+    lines = [f"{i},s{i % sites},2026-01-{i % 28 + 1:02},2026-02-01,{random.normal():.3f},{'true' if random.random() < 0.5 else 'false'}" for i in range(700)]
     (folder / "rows.csv").write_text("n,site,at,known,x,y\n" + "\n".join(lines) + "\n")
     with open_workspace(folder) as workspace:
         checked = plans.check(workspace)
@@ -48,6 +48,19 @@ def test_sites_rows_bytes_and_noise_are_told(tmp_path: Path) -> None:
     assert "7 sites have 700 rows in all" in text
     assert "bytes" in text
     assert "THE NOISE DROWNS THE MODEL" in text
+
+
+def test_the_server_and_a_site_are_not_taken_for_too_few_sites(tmp_path: Path) -> None:
+    more = "privacy=[ff.SecureSum(min_survivors=5)]"
+    assert "700 rows of one site" in said(tmp_path, more, sites=1)
+    (tmp_path / "rows.csv").write_text("n,site,at,known,x,y\n")
+    (tmp_path / "project.py").write_text((tmp_path / "project.py").read_text().replace('id="n")', 'id="n", schema=dict(n=int, site=str, at="timestamp", known="timestamp", x=float, y=bool))'))
+    with open_workspace(tmp_path) as workspace:
+        checked = plans.check(workspace)
+        apply(workspace, checked, plans.plan(workspace))
+        noun = workspace.project.get("federation", "sites")
+        assert isinstance(noun, Federation)
+        assert "it is the server's" in foreseen(workspace, noun, plans.check(workspace).schemas)[0]
 
 
 def test_trees_tell_their_sums(tmp_path: Path) -> None:

@@ -24,7 +24,8 @@ from fivefold.workspace import Workspace
 def foreseen(workspace: Workspace, federation: Federation, schemas: Mapping[str, Schema]) -> tuple[str, ...]:
     """One sentence a matter. Of rows and sites it knows what was last read of the target's source.
 
-    Raises Invalid for a federation that cannot keep what it declares: too few sites, or too many bytes.
+    The projects of the server and of a single site know too little to say. Raises Invalid for a federation that cannot
+    keep what it declares: too few sites, or too many bytes.
     """
     model = federation.model
     source = rows_of(model.target.source)
@@ -34,6 +35,9 @@ def foreseen(workspace: Workspace, federation: Federation, schemas: Mapping[str,
     with workspace.database() as connection:
         rows = parquet(snapshot.files(workspace.places.tables))
         ((sites,),) = connection.sql(f"select count(distinct {ident(federation.split)}) from {rows}").fetchall()
+    if sites < 2:
+        whose = f"{snapshot.rows:,} rows of one site: it is that site's" if sites else "no rows: it is the server's"
+        return (f"this project has {whose}; where the rows of several sites are, their cost is said",)
     cohort = min(federation.cohort or sites, sites)
     # declared with the sites there are, it is held against the rules of any declaration: survivors, buckets, attackers
     federation = msgspec.structs.replace(federation, cohort=cohort)

@@ -29,6 +29,9 @@ from fivefold.lifecycle.release import Release, promote
 from fivefold.ports.artifacts import ArtifactStore
 from fivefold.workspace import Workspace
 
+LATEST = 200
+"""So many rounds are looked at for what is new, again and again while a run goes on."""
+
 
 class Hosted(NamedTuple):
     """A federation as its coordinator takes it."""
@@ -100,7 +103,7 @@ def host(
 
 def events(rounds: Rounds, models: ArtifactStore, task: str, course: Course, after: int = 0) -> Iterator[Event]:
     """What came of the rounds of a run that have ended, those after a number, in order."""
-    for row in reversed(rounds.all(task, limit=10_000)):
+    for row in reversed(rounds.all(task, limit=LATEST)):
         if row.round > after and row.status != OPEN:
             yield _event(row, models, course)
 
