@@ -21,21 +21,16 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy as np
 
 from fivefold.core.errors import Invalid, Unavailable
-from fivefold.core.federation import Federation
 from fivefold.core.time import instant
 from fivefold.demo.measure import serving
-from fivefold.federated.course.definition import course_of, declared
-from fivefold.federated.course.rows import SiteRows, rows_by_site
+from fivefold.demo.quality import compared
+from fivefold.federated.course.definition import declared
 from fivefold.federated.privacy.ledger import ledger_of
 from fivefold.mlops import plan as plans
 from fivefold.mlops.apply import apply
 from fivefold.mlops.materialise import materialise_views
-from fivefold.models.learners import fit
-from fivefold.models.metrics import score
-from fivefold.models.tasks import Task
 from fivefold.workspace import Workspace, open_workspace
 from fivefold.workspace.served import champion
 
@@ -45,6 +40,7 @@ DROPPED = ("HA", "AS")
 DISTURBED_AFTER = 4
 """Rounds after which two airlines are killed, and the coordinator."""
 LONGEST = 400.0
+ASKED_AT = "2013-11-01T12:00:00Z"
 PUBLIC = ("weather.csv", "planes.csv", "airports.csv")
 Show = Callable[[str, int, int], None]
 
@@ -89,7 +85,7 @@ def train_airlines(folder: Path, data: Path, airlines: Sequence[str] | None, sho
         federation = declared(workspace, "carriers")
         assert federation.dp is not None
         spent = workspace.catalog.releases.of(ledger_of(federation))[-1].epsilon
-        auc, tested, trained = _compared(folder / "everything", workspace)
+        auc, tested, trained = compared(folder / "everything", workspace)
         answer, same = _answered(workspace)
     done = {event["round"]: event for event in rounds if event["status"] == "done"}
     info = ended["version"]["info"]
@@ -262,51 +258,17 @@ def _rounds(folder: Path, hub: _Hub, names: list[str], show: Show) -> list[dict[
     return list(events.values())
 
 
-def _compared(folder: Path, hub: Workspace) -> tuple[dict[str, float], int, int]:
-    """AUC on all test flights of the model that was made together, of one of all flights, and of each airline's own."""
-    with open_workspace(folder, actor="demo") as workspace:
-        apply(workspace, plans.check(workspace), plans.plan(workspace))
-        federation: Federation = declared(workspace, "carriers")
-        schemas = plans.check(workspace).schemas
-        sites = rows_by_site(workspace, federation, course_of(federation, schemas, 1), schemas)
-    parts = [site for site in sites.values() if len(site.y_test)]
-    loaded = champion(hub, "late").loaded
-    y = np.concatenate([site.y_test for site in parts])
-    x = {id(site): loaded.encoding.matrix(site.test) for site in parts}
-    central = _fitted(loaded.encoding.names, [site.x for site in parts], [site.y for site in parts])
-    told = {
-        "together": np.concatenate([loaded.predictor.predict(x[id(site)]) for site in parts]),
-        "all flights in one place": np.concatenate([central(x[id(site)]) for site in parts]),
-        "each airline alone": np.concatenate([_alone(loaded.encoding.names, site)(x[id(site)]) for site in parts]),
-    }
-    auc = {name: score(Task("binary"), y, p, ["auc"])["auc"].value for name, p in told.items()}
-    return auc, len(y), sum(len(site.y) for site in parts)
-
-
-def _fitted(names: Sequence[str], x: list[np.ndarray], y: list[np.ndarray]) -> Callable[[np.ndarray], np.ndarray]:
-    from fivefold.core.learning import learner
-
-    made = fit(learner("logistic"), np.concatenate(x), np.concatenate(y), task=Task("binary"), names=list(names))
-    return made.predict
-
-
-def _alone(names: Sequence[str], site: SiteRows) -> Callable[[np.ndarray], np.ndarray]:
-    """An airline's own model; one whose flights were all alike answers with their share of late ones."""
-    if len(np.unique(site.y)) < 2:
-        share = float(site.y.mean())
-        return lambda x: np.full(len(x), share)
-    return _fitted(names, [site.x], [site.y])
-
-
 def _answered(workspace: Workspace) -> tuple[float, bool]:
     """What an ordinary endpoint answers with the version, and whether it is to the bit what the package says of the
     same values."""
-    materialise_views(workspace, [], instant("2013-11-01T12:00:00Z"))
+    materialise_views(workspace, [], instant(ASKED_AT))
     served = champion(workspace, "late")
     asked = {"carrier": "UA", "origin": "JFK", "dep_delay": 21, "distance": 2475, "hour": 7, "seats": 178}
     with serving(workspace) as port:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
-        connection.request("POST", "/predict/late", json.dumps(asked), {"content-type": "application/json"})
+        connection.request(
+            "POST", f"/predict/late?at={ASKED_AT}", json.dumps(asked), {"content-type": "application/json"}
+        )
         reply = json.loads(connection.getresponse().read())
         connection.close()
     answer = reply["rows"][0]
