@@ -10,6 +10,8 @@ import sqlalchemy as sa
 
 from fivefold.catalog import Catalog, open_catalog
 from fivefold.catalog.definitions import Change
+from fivefold.catalog.federated_members import Issued
+from fivefold.catalog.federated_rounds import Logged
 from fivefold.catalog.lineage import Thing
 from fivefold.catalog.runs import Metric
 from fivefold.catalog.tables import metadata
@@ -109,6 +111,11 @@ def _fill(catalog: Catalog) -> None:
     catalog.tokens.add("t", "ci", "digest", actor="ada")
     catalog.grants.join("team", "ann", actor="ada")
     catalog.grants.grant("group:team", Role.EDITOR, actor="ada")
+    catalog.members.invite("site", "i", "digest", expires_at=10**18, actor="ada")
+    catalog.members.redeem("i", "request", "key", lambda: Issued("1", b"der", 10**18))
+    catalog.rounds.open("sites", 1, b"offer", [["site"]], {}, 10**18)
+    catalog.rounds.take("sites", 1, Logged(0, 1, "site", "digest", b"body"))
+    catalog.releases.spend("rows", "1", "a sum", [0.5], epsilon_of=lambda c, d: sum(c), budget=1.0, delta=1e-5)
 
 
 def _seen(catalog: Catalog) -> list[object]:
@@ -116,6 +123,7 @@ def _seen(catalog: Catalog) -> list[object]:
             catalog.search.runs(), catalog.search.history("r", "auc"), catalog.versions.list(),
             catalog.versions.models(), catalog.aliases.all(), catalog.aliases.history("late"),
             catalog.lineage.upstream(Thing("version", "late/1")), catalog.journal.works(), catalog.journal.steps("w"),
-            catalog.leases.held(""), catalog.users.all(), catalog.tokens.all(), catalog.tokens.find("t"),
+            catalog.leases.held(""), catalog.members.all(), catalog.rounds.all("sites"), catalog.rounds.log("sites", 1),
+            catalog.releases.of("rows"), catalog.releases.ledgers(), catalog.users.all(), catalog.tokens.all(), catalog.tokens.find("t"),
             catalog.users.find("ann"), catalog.grants.access(), catalog.grants.groups(), catalog.grants.all(),
             [(e.actor, e.action, e.subject) for e in catalog.audit.log()]]

@@ -63,11 +63,13 @@ import os, signal, sys
 import sqlalchemy as sa
 from fivefold.catalog import open_catalog
 from fivefold.catalog.definitions import Change
+from fivefold.catalog.federated_members import Issued
+from fivefold.catalog.federated_rounds import Logged
 from fivefold.catalog.journal import Claim
 from fivefold.catalog.lineage import Thing
 from fivefold.catalog.runs import Metric
 from fivefold.catalog.tables import metadata
-from fivefold.core.identity import Role
+from fivefold.core.identity import Role, Unauthenticated
 url, every = sys.argv[1], int(sys.argv[2])
 
 def work(c):
@@ -94,6 +96,18 @@ def work(c):
         c.tokens.add("t", "ci", "digest", actor="ada")
     c.grants.join("team", "ann", actor="ada")
     c.grants.grant("group:team", Role.EDITOR, actor="ada")
+    try:
+        c.members.invited("i", lambda kept: kept == "digest")
+    except Unauthenticated:
+        c.members.invite("site", "i", "digest", expires_at=10**15, actor="ada")
+    c.members.redeem("i", "request", "key", lambda: Issued("1", b"der", 10**15))
+    if not c.rounds.all("sites"):
+        c.rounds.open("sites", 1, b"offer", [["site"]], {}, 10**15)
+    if c.rounds.get("sites", 1).status == "open":
+        c.rounds.take("sites", 1, Logged(0, 1, "site", "digest", b"body"))
+        c.rounds.end_step("sites", 1, 0, 1, "all")
+        c.rounds.finish("sites", 1, {}, [["site"]], {}, [1])
+    c.releases.spend("rows", "1", "a sum", [0.5], epsilon_of=lambda curve, delta: sum(curve), budget=1.0, delta=1e-5)
 
 def child(project, last):
     seen = 0
