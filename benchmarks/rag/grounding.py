@@ -21,7 +21,7 @@ from measured import LABELS, precision_recall, verdicts
 from fivefold.rag.grounding import calibrated
 from fivefold.rag.grounding.answers import final
 from fivefold.rag.grounding.extract import extract
-from fivefold.rag.grounding.verify import CALIBRATED
+from fivefold.rag.grounding.verify import CALIBRATED, Thresholds
 
 RESULT = Path(__file__).resolve().parents[1] / "results/grounding.json"
 
@@ -53,6 +53,11 @@ def main() -> None:
         count = sum(c.label == label for c in labelled)
         classes[label] = {"cases": count, "precision": round(precision, 4), "recall": round(recall, 4)}
         print(f"{label:15} {count:6} {precision:10.3f} {recall:8.3f}")
+    elsewhere = {}
+    for coverage in (0.8, 0.9):
+        precision, recall = precision_recall(verdicts(labelled, Thresholds(coverage=coverage)), "supported")
+        elsewhere[coverage] = {"precision": round(precision, 4), "recall": round(recall, 4)}
+        print(f"supported, were a coverage of {coverage} enough: precision {precision:.3f}, recall {recall:.3f}")
     kinds = {}
     for label, makes in KINDS.items():
         for make in makes:
@@ -83,6 +88,7 @@ def main() -> None:
         },
         "documents": {half: len(documents(half)) for half in ("calibrate", "held_out")},
         "classes": classes,
+        "supported_at_other_coverages": elsewhere,
         "kinds": kinds,
         "i_dont_know": answering,
         "ms_a_sentence": round(took / len(labelled) * 1e3, 3),

@@ -10,7 +10,7 @@ from texts import anything, facts
 from fivefold.core.errors import Invalid
 from fivefold.rag.grounding.answers import final, stream, whole
 from fivefold.rag.grounding.passages import Passage
-from fivefold.rag.grounding.verify import State
+from fivefold.rag.grounding.verify import State, verify
 
 PASSAGES = [Passage("a.md", "a1", "It is free. It takes 5 days. Run:\n```\nfivefold serve\n```\n"), Passage("b.md", "b1", "See [serving](docs/serving.md). Look at ![x](http://evil.example/x.png) now.")]
 
@@ -48,6 +48,7 @@ def test_a_streamed_answer_is_the_whole_one_and_offsets_stay(parts: list[str], m
         for c in citations:
             assert shown[c.start : c.end] == f"[{c.number}]"
     assert (shown, tuple(citations)) == (at_once.text, at_once.citations)
+    assert at_once.checked == verify(answer, passages)
     assert whole(stream(texts, passages, policy)) == at_once  # type: ignore[arg-type]
     for c in citations:
         source = passages[c.number - 1]

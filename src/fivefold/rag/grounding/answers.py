@@ -91,8 +91,7 @@ def stream(
             piece = _piece(text, start, end, text[done:start], shown, evidence, policy, thresholds)
             yield piece
             done, shown = end, shown + len(piece.text)
-    for start, end in sentences(text[done:]):
-        start, end = start + done, end + done
+    for start, end in sentences(text, done):
         piece = _piece(text, start, end, text[done:start], shown, evidence, policy, thresholds)
         yield piece
         done, shown = end, shown + len(piece.text)

@@ -29,9 +29,9 @@ _LONGEST_BLOCK_MARKER = 12
 _LONGEST_ABBREVIATION = 16
 
 
-def sentences(text: str) -> tuple[tuple[int, int], ...]:
-    """The sentences of a text as `(start, end)` in characters; between them is white space only."""
-    return tuple(_scan(text, 0, final=True))
+def sentences(text: str, start: int = 0) -> tuple[tuple[int, int], ...]:
+    """The sentences of a text from `start` on as `(start, end)` in characters; between them is white space only."""
+    return tuple(_scan(text, start, final=True))
 
 
 def sentences_so_far(text: str, start: int = 0) -> tuple[tuple[int, int], ...]:
