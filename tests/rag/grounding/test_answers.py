@@ -3,7 +3,7 @@ from __future__ import annotations
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from texts import anything, facts
 
@@ -22,6 +22,7 @@ def test_dropped_text_is_gone_and_marked_text_says_why() -> None:
     assert [c.state for c in final(said, PASSAGES).checked] == [State.SUPPORTED, State.UNSUPPORTED, State.MISATTRIBUTED]
 
 
+@settings(deadline=None)
 @given(st.lists(facts().map(lambda f: f[0]), min_size=1, max_size=5), st.lists(facts().map(lambda f: f[0]), max_size=3))
 def test_what_was_let_through_once_is_let_through_as_it_is(parts: list[str], written: list[str]) -> None:
     passages = [Passage("d", str(i), t) for i, t in enumerate([parts[0], *written])]
@@ -34,6 +35,7 @@ def test_a_citation_behind_code_stands_on_its_own_line() -> None:
     assert final("```\nfivefold serve\n```", PASSAGES).text == "```\nfivefold serve\n```\n[1]"
 
 
+@settings(deadline=None)
 @given(st.lists(st.one_of(facts().map(lambda f: f[0]), anything), min_size=1, max_size=4), st.lists(facts(), max_size=3), st.sampled_from(["drop", "mark"]), st.data())
 def test_a_streamed_answer_is_the_whole_one_and_offsets_stay(parts: list[str], more: list[tuple[str, int, str, bool]], policy: str, data: st.DataObject) -> None:
     answer = " ".join(parts)

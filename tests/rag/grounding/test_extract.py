@@ -3,7 +3,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from injections import MARK, ORDERS
 from texts import anything, facts
@@ -35,6 +35,7 @@ def test_the_same_sentence_is_quoted_once() -> None:
     assert extract(QUESTION, [GUIDE, GUIDE]).answer.text.count("rollback") == 1
 
 
+@settings(deadline=None)
 @given(anything, st.lists(st.one_of(anything, facts().map(lambda f: f[0])), max_size=4))
 def test_an_answer_is_quotes_and_marks_alone_and_each_is_proved(question: str, texts: list[str]) -> None:
     passages = [Passage("d", str(i), t) for i, t in enumerate(texts)]
@@ -50,6 +51,7 @@ def test_an_answer_is_quotes_and_marks_alone_and_each_is_proved(question: str, t
     assert not bare.strip()
 
 
+@settings(deadline=None)
 @given(st.lists(facts().map(lambda f: f[0]), min_size=1, max_size=6))
 def test_an_answer_that_is_checked_again_is_supported_throughout(texts: list[str]) -> None:
     passages = [Passage("d", str(i), f"# Head of it\n{t} Another thing\n\n- an item of the list") for i, t in enumerate(texts)]

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from texts import anything
 
@@ -36,6 +36,7 @@ def test_sentences_end_where_a_reader_ends_them(text: str, parts: list[str]) -> 
     assert split(text) == parts
 
 
+@settings(deadline=None)
 @given(anything)
 def test_nothing_but_white_space_lies_between_sentences(text: str) -> None:
     at = 0
@@ -46,6 +47,7 @@ def test_nothing_but_white_space_lies_between_sentences(text: str) -> None:
     assert not text[at:].strip()
 
 
+@settings(deadline=None)
 @given(anything, st.data())
 def test_what_is_decided_on_a_prefix_stays(text: str, data: st.DataObject) -> None:
     cut = data.draw(st.integers(0, len(text)))

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from texts import NAMES, anything, facts
 
@@ -24,6 +24,7 @@ TRIAL = "The drug did not improve survival in 30 % of 120 mice. It was given for
 FLEET = "The fleet grew by 1,200 cars in 2013. If the owner agrees, an endpoint is removed. No deaths, relapses or infections occurred."
 
 
+@settings(deadline=None)
 @given(anything, st.data())
 def test_a_verbatim_quote_is_always_supported_and_its_offsets_give_it_back(text: str, data: st.DataObject) -> None:
     spans = [(a, b) for a, b in sentences(text) if tokens(text[a:b])]
@@ -37,6 +38,7 @@ def test_a_verbatim_quote_is_always_supported_and_its_offsets_give_it_back(text:
     assert [t.norm for t in read(written).tokens] == [t.norm for t in read(quoted).tokens]
 
 
+@settings(deadline=None)
 @given(facts(), st.lists(facts(), max_size=3), st.integers(2, 9999))
 def test_an_altered_number_is_never_supported(fact: tuple[str, int, str, bool], more: list[tuple[str, int, str, bool]], other: int) -> None:
     text, number, _, _ = fact
@@ -45,6 +47,7 @@ def test_an_altered_number_is_never_supported(fact: tuple[str, int, str, bool], 
     assert checked.state is not State.SUPPORTED
 
 
+@settings(deadline=None)
 @given(facts(), st.sampled_from(NAMES), st.booleans())
 def test_a_swapped_name_is_never_supported(fact: tuple[str, int, str, bool], other: str, elsewhere: bool) -> None:
     text, _, name, _ = fact
@@ -53,6 +56,7 @@ def test_a_swapped_name_is_never_supported(fact: tuple[str, int, str, bool], oth
     assert one(text.replace(name, other), text + more).state is not State.SUPPORTED
 
 
+@settings(deadline=None)
 @given(facts())
 def test_a_dropped_or_added_negation_is_never_supported(fact: tuple[str, int, str, bool]) -> None:
     text, _, _, denied = fact
@@ -60,6 +64,7 @@ def test_a_dropped_or_added_negation_is_never_supported(fact: tuple[str, int, st
     assert one(turned, text).state is not State.SUPPORTED
 
 
+@settings(deadline=None)
 @given(facts(), st.sampled_from([("", ""), ("According to the documentation, the", "The"), ("the", "The")]))
 def test_the_same_said_with_a_frame_or_other_spelling_is_supported(fact: tuple[str, int, str, bool], frame: tuple[str, str]) -> None:
     text, number, _, _ = fact
@@ -124,3 +129,34 @@ def test_what_is_not_said_is_told() -> None:
 
 def test_without_passages_nothing_is_supported() -> None:
     assert [c.state for c in verify("One is here. Two.", [])] == [State.UNSUPPORTED] * 2
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ("Canaries take 10 % of requests, and shadows take all of them.", "Canaries take all of them."),
+        ("Admins can delete endpoints; viewers can only read them.", "Viewers can delete endpoints."),
+        ("Admins can delete endpoints; viewers can only read them.", "Admins can only read them."),
+        ("Unlike version 2, version 3 supports streaming.", "Version 2 supports streaming."),
+        ("Revenue rose from $3 million in 2010 to $5 million in 2012.", "Revenue rose from $5 million in 2010 to $3 million in 2012."),
+        ("Neither Redis nor Kafka is required.", "Kafka is required."),
+        ("It is false that Redis is required.", "Redis is required."),
+        ("Critics claim that Redis is required.", "Redis is required."),
+        ("Redis was thought to be required before 2010.", "Redis was required before 2010."),
+        ("Alice paid Bob 5 dollars.", "Bob paid Alice 5 dollars."),
+        ("Alice, who met Bob, left Oslo.", "Bob left Oslo."),
+        ("A backup is taken every day, except on Sundays.", "A backup is taken every day."),
+        ("Tokens expire after 30 days.", "Tokens expire after 30 hours."),
+        ("Some tokens expire after 30 days.", "Tokens expire after 30 days."),
+        ("Those in group A recovered, but those in group B did not.", "Those in group B did recover."),
+        ("The endpoint was stopped by Carol and started by Dave.", "The endpoint was started by Carol."),
+        ("Never run it as root.", "Run it as root."),
+        ("The service is available in Europe and Asia but not Africa.", "The service is available in Africa."),
+        ("The limit is 5 per user and 50 per project.", "The limit is 50 per user."),
+        ("p < 0.05 for group A and p > 0.05 for group B.", "p < 0.05 for group B."),
+        ("Version 2.1 came in May 2020 and version 2.2 in June 2021.", "Version 2.1 came in June 2021."),
+        ("It costs $5.", "It costs €5."),
+    ],
+)
+def test_words_taken_out_of_a_sentence_do_not_say_what_it_does_not(written: str, said: str) -> None:
+    assert one(said, written).state is State.UNSUPPORTED

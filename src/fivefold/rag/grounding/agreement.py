@@ -41,7 +41,8 @@ def agreement(said: Read, span: Read) -> Agreement:
     """
     if len(said.tokens) * len(span.tokens) > _MOST:
         return Agreement(0.0, ("too long to compare",), frozenset())
-    runs = [t for t in tiles([t.norm for t in said.tokens], [t.norm for t in span.tokens]) if t.length > 1]
+    laid = tiles([t.norm for t in said.tokens], [t.norm for t in span.tokens], said.apart, span.apart)
+    runs = [t for t in laid if t.length > 1]
     ours = {t.left + n: t.right + n for t in runs for n in range(t.length)}
     theirs = {right: left for left, right in ours.items()}
     places = counted(said.tokens)

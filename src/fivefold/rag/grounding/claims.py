@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from itertools import pairwise
 
 import msgspec
 
 from fivefold.rag.grounding.lexicon import CONTRASTS, DIRECTIONS, HEDGES, NEGATIONS
 from fivefold.rag.grounding.tokens import Kind, Token, tokens
+
+_PARTING = frozenset(",;:—–")
 
 
 class Claims(StrEnum):
@@ -35,10 +38,14 @@ class Claim(msgspec.Struct, frozen=True):
 
 
 class Read(msgspec.Struct, frozen=True):
-    """A sentence that was read: its text and its tokens, whose offsets are in that text."""
+    """A sentence that was read: its text and its tokens, whose offsets are in that text.
+
+    `apart` are the tokens, by place, that punctuation parts from the one before: "Ada, who met Bob, left".
+    """
 
     text: str
     tokens: tuple[Token, ...]
+    apart: frozenset[int]
 
     @property
     def asks(self) -> bool:
@@ -55,6 +62,13 @@ class Read(msgspec.Struct, frozen=True):
             if self.tokens[at].norm in CONTRASTS or ";" in between or ":" in between:
                 return at
         return len(self.tokens)
+
+
+def parse(text: str) -> Read:
+    """Read a sentence."""
+    found = tokens(text)
+    pairs = enumerate(pairwise(found), 1)
+    return Read(text, found, frozenset(at for at, (a, b) in pairs if not _PARTING.isdisjoint(text[a.end : b.start])))
 
 
 def claim_of(token: Token) -> Claims | None:
@@ -76,7 +90,7 @@ def claims(sentence: str) -> tuple[Claim, ...]:
     >>> [(c.kind.value, c.value) for c in claims("It did not rise by fifty percent.")]
     [('negation', 'not'), ('direction', 'increas'), ('number', '50 %')]
     """
-    said = Read(sentence, tokens(sentence))
+    said = parse(sentence)
     out: list[Claim] = []
     for at, token in enumerate(said.tokens):
         kind = claim_of(token)

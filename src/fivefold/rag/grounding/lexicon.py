@@ -45,11 +45,13 @@ FRAMING = _words(
 """Words an answer may add to say where it has something from."""
 
 NEGATIONS = _stems(
-    "not never without neither nor nobody nothing nowhere non lack lacked absent absence fail failed cannot"
+    "not never without neither nor nobody nothing nowhere non lack lacked absent absence fail failed cannot unlike"
+    " instead false untrue incorrect wrong wrongly deny denied denies refute myth"
 )
 HEDGES = _stems(
     "may might could possibly perhaps probably likely unlikely rarely seldom hardly scarcely barely almost nearly some"
     " few sometimes partly partially potentially potential suggest seem appear hypothesize hypothesise assume whether"
+    " claim allege believe thought suppose"
 )
 CONDITIONS = _stems("if unless except only provided until")
 CONTRASTS = _stems("but although though whereas while however yet because since")

@@ -10,9 +10,8 @@ import msgspec
 
 from fivefold.rag.grounding.agreement import Agreement, agreement
 from fivefold.rag.grounding.citations import without_markers
-from fivefold.rag.grounding.claims import Read
+from fivefold.rag.grounding.claims import Read, parse
 from fivefold.rag.grounding.sentences import sentences
-from fivefold.rag.grounding.tokens import tokens
 
 _PARENTHESES = re.compile(r"\([^()]*\)")
 
@@ -99,12 +98,11 @@ class Evidence:
 
 def read(text: str) -> Read:
     """A sentence read; marks of citations in it count as white space."""
-    plain = without_markers(text)
-    return Read(plain, tokens(plain))
+    return parse(without_markers(text))
 
 
 def _spans(number: int, passage: Passage) -> Iterable[Span]:
     for start, end in sentences(passage.text):
         whole = read(passage.text[start:end])
         kept = _PARENTHESES.sub(lambda m: " " * len(m[0]), whole.text)
-        yield Span(number, start, end, whole, Read(kept, tokens(kept)) if kept != whole.text else None)
+        yield Span(number, start, end, whole, parse(kept) if kept != whole.text else None)

@@ -5,7 +5,7 @@ Greedy string tiling, M. J. Wise, "String similarity via greedy string tiling an
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 
@@ -17,8 +17,18 @@ class Tile(NamedTuple):
     length: int
 
 
-def tiles(left: Sequence[str], right: Sequence[str]) -> tuple[Tile, ...]:
-    """Runs of equal tokens, each token of either side in one run at most; of equal lengths the leftmost goes first."""
+def tiles(
+    left: Sequence[str], right: Sequence[str], left_apart: Collection[int] = (), right_apart: Collection[int] = ()
+) -> tuple[Tile, ...]:
+    """Runs of equal tokens, each token of either side in one run at most; of equal lengths the leftmost goes first.
+
+    `left_apart` and `right_apart` are the places of tokens that punctuation parts from the one before: a run goes on
+    past one only where it is parted on both sides.
+    """
+
+    def follow(i: int, j: int) -> bool:
+        return (i in left_apart) == (j in right_apart)
+
     where: dict[str, list[int]] = {}
     for j, token in enumerate(right):
         where.setdefault(token, []).append(j)
@@ -32,7 +42,7 @@ def tiles(left: Sequence[str], right: Sequence[str]) -> tuple[Tile, ...]:
             for j in where.get(token, ()):
                 # a run is measured from its first token only
                 inside = i and j and free_left[i - 1] and free_right[j - 1] and left[i - 1] == right[j - 1]
-                if inside or not free_right[j]:
+                if (inside and follow(i, j)) or not free_right[j]:
                     continue
                 n = 0
                 while (
@@ -41,6 +51,7 @@ def tiles(left: Sequence[str], right: Sequence[str]) -> tuple[Tile, ...]:
                     and free_left[i + n]
                     and free_right[j + n]
                     and left[i + n] == right[j + n]
+                    and (not n or follow(i + n, j + n))
                 ):
                     n += 1
                 if n > best.length:
