@@ -57,8 +57,8 @@ def final(
 ) -> Answer:
     """An answer as it is shown. Citations are those that were proved: a wrong one is replaced, a missing one is set.
 
-    Whatever the policy, a sentence with an image or a link that leads out is withheld. Raises Invalid for a policy that
-    does not exist.
+    Where nothing was proved the text is empty under "drop": say that it is not known. Whatever the policy, a
+    sentence with an image or a link that leads out is withheld. Raises Invalid for a policy that does not exist.
 
     >>> final("It takes 5 minutes. It is free.", [Passage("a.md", "a.md#1", "It is free.")]).text
     'It is free. [1]'
