@@ -50,6 +50,7 @@ bench: $(VENV)/.all ## every benchmark; each prints the ratio to its peer and to
 	$(BIN)/python benchmarks/features/freshness.py
 	$(BIN)/python benchmarks/features/stream.py
 	$(BIN)/python benchmarks/federated/secure_sum.py
+	$(BIN)/python benchmarks/rag/grounding.py
 
 clean: ## remove what was made here
 	rm -rf $(VENV) demo .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -1,0 +1,1 @@
+"""Answers from documents, each sentence of them checked."""
