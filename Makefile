@@ -21,14 +21,11 @@ $(VENV)/.all: $(VENV)/.python pyproject.toml constraints.txt
 	$(PIP) install -c constraints.txt -e '.[$(EXTRAS)]' -r requirements-dev.txt
 	@touch $@ $(VENV)/.demo
 
-demo: $(VENV)/.demo ## the flights project, from raw data to a served and scored model, in demo/
-	$(BIN)/fivefold demo demo
+demo: $(VENV)/.demo ## the flights project, from raw data to a served and scored model, and airlines that train together
+	$(BIN)/fivefold demo demo --airlines
 
 demo-fast: $(VENV)/.demo ## the same on a sixth of the data
 	$(BIN)/fivefold demo demo --fast
-
-demo-airlines: $(VENV)/.all ## the demo, and sixteen airlines that train a model together, each a process
-	$(BIN)/fivefold demo demo --airlines
 
 test: $(VENV)/.all ## every test that belongs to a change
 	$(BIN)/python -m pytest -n 2 --dist loadgroup -m 'not long' $(ARGS)
@@ -55,4 +52,4 @@ bench: $(VENV)/.all ## every benchmark; each prints the ratio to its peer and to
 clean: ## remove what was made here
 	rm -rf $(VENV) demo .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 
-.PHONY: help demo demo-fast demo-airlines test test-long lint bench clean
+.PHONY: help demo demo-fast test test-long lint bench clean

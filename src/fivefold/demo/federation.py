@@ -7,6 +7,7 @@ one place, and with each airline's own model, on the same flights.
 from __future__ import annotations
 
 import csv
+import hashlib
 import http.client
 import json
 import re
@@ -22,6 +23,8 @@ from typing import Any
 
 import msgspec
 
+import fivefold
+from fivefold.core.canonical import digest
 from fivefold.core.errors import Invalid, Unavailable
 from fivefold.core.time import instant
 from fivefold.demo.measure import serving
@@ -66,6 +69,8 @@ class Together(msgspec.Struct, frozen=True):
     served: float
     same_bits: bool
     seconds: float
+    inputs: str = ""
+    """A digest of what it was made from."""
 
 
 def train_airlines(folder: Path, data: Path, airlines: Sequence[str] | None, show: Show) -> Together:
@@ -114,8 +119,14 @@ def train_airlines(folder: Path, data: Path, airlines: Sequence[str] | None, sho
 def show_airlines(folder: Path) -> Together:
     """Train the airlines of a demo project together, print what came of it, and write airlines.json beside the report.
 
-    Raises what `train_airlines` raises.
+    Nothing is done when it was done before from the same. Raises what `train_airlines` raises.
     """
+    inputs, found = _inputs(folder / "data"), folder / "airlines.json"
+    if found.exists():
+        known = msgspec.json.decode(found.read_bytes(), type=Together)
+        if known.inputs == inputs:
+            print(f"airlines: nothing new, {found} is of the same flights.")
+            return known
     print("\nairlines train together: one process each, two drop out, one lies, the coordinator is killed once")
     said = [""]
 
@@ -124,8 +135,9 @@ def show_airlines(folder: Path) -> Together:
             said[0] = what
             print(f"  {what} ...", flush=True)
 
-    made = train_airlines(folder / "airlines", folder / "data", None, show)
-    (folder / "airlines.json").write_bytes(msgspec.json.format(msgspec.json.encode(made), indent=1))
+    trained = train_airlines(folder / "airlines", folder / "data", None, show)
+    made = msgspec.structs.replace(trained, inputs=inputs)
+    found.write_bytes(msgspec.json.format(msgspec.json.encode(made), indent=1))
     for how, auc in made.auc.items():
         print(f"  auc {auc:.4f}  {how}")
     print(
@@ -138,6 +150,13 @@ def show_airlines(folder: Path) -> Together:
     bits = "the very bits" if made.same_bits else "NOT the bits"
     print(f"  late@{made.version} is served: {made.served:.4f}, {bits} that its package gives ({made.seconds:.0f} s)")
     return made
+
+
+def _inputs(data: Path) -> str:
+    files = [data / "flights" / f"2013-{month:02}.csv" for month in MONTHS] + [data / name for name in PUBLIC]
+    template = resources.files("fivefold.demo") / "templates" / "airlines" / "project.py"
+    digests = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+    return digest("airlines", {"project": template.read_text(), "data": digests, "fivefold": fivefold.__version__})
 
 
 def flights_by_airline(data: Path, airlines: Sequence[str] | None) -> dict[str, list[str]]:
