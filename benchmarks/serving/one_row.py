@@ -6,9 +6,9 @@
 
 Every request is a distinct row of JSON. In turn, each server is asked by 16 connections as fast as it answers, and over
 4 connections at a fixed rate; servers have core 0, the generator core 1, before other processes where that is allowed.
-Ours has its checks, prediction log and
-permissions on. The limit is Granian's bare server with orjson and one call of ONNX Runtime. Ratios are medians of those
-of each round. `cpu_us` is what all processes and threads of a server use for a request.
+Ours has its checks, prediction log, cache (which never answers: `cache_hits`) and permissions on. The limit is
+Granian's bare server with orjson and one call of ONNX Runtime. Ratios are medians of those of each round. `cpu_us` is what all
+processes and threads of a server use for a request.
 """
 
 from __future__ import annotations
@@ -205,6 +205,11 @@ def main() -> None:
                         "failed": sum(n for s, n in (full.answered + calm.answered).items() if s != 200)})
                     told = {k: round(v, 2) for k, v in found[server][-1].items()}
                     print(number, server, told, file=sys.stderr, flush=True)
+            hits = None
+            if 7401 in running:
+                with urllib.request.urlopen("http://127.0.0.1:7401/") as told:
+                    about = json.loads(told.read())["endpoints"]
+                hits = {name: about[name]["cache"]["hits"] for name in about}
         finally:
             stopped(running)
     medians = {
@@ -224,7 +229,7 @@ def main() -> None:
         "command": f"python {sys.argv[0]} --rounds {options.rounds} --seconds {options.seconds:g}"
         f" --rate {options.rate:g}",
         "load_average": [load_before[0], os.getloadavg()[0]],
-        "niceness": niceness, "rounds": options.rounds, "ratios": ratios, "medians": medians}
+        "niceness": niceness, "cache_hits": hits, "rounds": options.rounds, "ratios": ratios, "medians": medians}
     print(json.dumps(result, indent=1))
     if options.out:
         options.out.write_text(json.dumps(result, indent=1) + "\n")
