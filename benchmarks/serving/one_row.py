@@ -7,8 +7,8 @@
 Every request is a distinct row of JSON. In turn, each server is asked by 16 connections as fast as it answers, and over
 4 connections at a fixed rate; servers have core 0, the generator core 1, before other processes where that is allowed.
 Ours has its checks, prediction log, cache (which never answers: `cache_hits`) and permissions on. The limit is
-Granian's bare server with orjson and one call of ONNX Runtime. Ratios are medians of those of each round. `cpu_us` is what all
-processes and threads of a server use for a request.
+Granian's bare server with orjson and one call of ONNX Runtime. Ratios are medians of those of each round. `cpu_us` is
+what all processes and threads of a server use for a request.
 """
 
 from __future__ import annotations
