@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from dying import DYING
 
 from fivefold.core.learning import Model
 from fivefold.demo.start import start
@@ -24,24 +25,8 @@ job = ff.BatchJob("job", returned, over=baskets, into=ff.Table("scores", "out/sc
 '''
 
 # argv: how many things to do before dying (0: never), then the words of the command line
-DRIVER = """
-import os, signal, sys
-done, last = 0, int(sys.argv.pop(1))
-
-def step():
-    global done
-    done += 1
-    if done == last:
-        os.kill(os.getpid(), signal.SIGKILL)
-
-def watched(owner, name):
-    inner = getattr(owner, name)
-    def call(*given, **more):
-        step()
-        out = inner(*given, **more)
-        step()
-        return out
-    setattr(owner, name, call)
+DRIVER = DYING + """
+last = int(sys.argv.pop(1))
 
 import fivefold.batch.score, fivefold.flow.steps, fivefold.features.increment, fivefold.features.materialise
 from fivefold.backends.lmdb.online import Lmdb

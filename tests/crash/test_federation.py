@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from dying import DYING
 from small_federation import counted
 
 from fivefold.backends import connect
@@ -24,8 +25,7 @@ from fivefold.federated.wire.grpc_line import GrpcLine
 from fivefold.ports.artifacts import ArtifactStore
 
 # argv: how many writes before dying (0: never), the catalog, a folder, two ports
-SERVER = """
-import os, signal, sys
+SERVER = DYING + """
 from pathlib import Path
 from small_federation import Adding, plan
 from fivefold.backends import connect
@@ -36,22 +36,6 @@ from fivefold.federated.rounds.serving import Address, FederationServer
 from fivefold.ports.artifacts import ArtifactStore
 
 last, url, folder, ports = int(sys.argv[1]), sys.argv[2], Path(sys.argv[3]), [int(p) for p in sys.argv[4:]]
-done = 0
-
-def step():
-    global done
-    done += 1
-    if done == last:
-        os.kill(os.getpid(), signal.SIGKILL)
-
-def watched(owner, name):
-    inner = getattr(owner, name)
-    def call(*given, **more):
-        step()
-        out = inner(*given, **more)
-        step()
-        return out
-    setattr(owner, name, call)
 
 for name in ("open", "take", "end_step", "finish", "abort"):
     watched(Rounds, name)

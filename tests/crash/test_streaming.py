@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 import stream_checks
 import stream_project as sp
+from dying import DYING
 
 from fivefold.data.archive import OFFSET
 from fivefold.data.snapshots import part_file, stretch_of
@@ -25,26 +26,9 @@ END = sp.START + 400 * sp.MINUTE
 SINCE = sp.START + 20 * sp.MINUTE
 
 # argv: the project, what to do, and before or after which commit to die (0: never)
-CHILD = """
-import os, signal, sys
+CHILD = DYING + """
 from pathlib import Path
 folder, what, last = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
-done = 0
-
-def step():
-    global done
-    done += 1
-    if done == last:
-        os.kill(os.getpid(), signal.SIGKILL)
-
-def watched(owner, name):
-    inner = getattr(owner, name)
-    def call(*given, **more):
-        step()
-        out = inner(*given, **more)
-        step()
-        return out
-    setattr(owner, name, call)
 
 import fivefold.realtime.streams.archiving as archiving, fivefold.realtime.streams.ownership as ownership
 import fivefold.realtime.streams.streaming as streaming, fivefold.realtime.streams.worker as worker
